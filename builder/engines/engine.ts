@@ -1,0 +1,55 @@
+import type { Readable } from 'node:stream';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import type { BuildPlan, BuildStep } from '../plan/plan.ts';
+import type { SourceTree } from '../plan/source-tree.ts';
+
+/** What a build writes for people: complete lines without their line end. */
+export type BuildLog = (line: string) => void;
+
+export interface EngineContext {
+  readonly signal: AbortSignal;
+  readonly log: BuildLog;
+}
+
+/** Makes the final image of a plan in the registry and says what it cost. The assembler is the one that ships; others exist for comparison. */
+export interface BuildEngine {
+  readonly name: string;
+  build(input: EngineInput, context: EngineContext): Promise<EngineResult>;
+}
+
+export interface EngineInput {
+  readonly plan: BuildPlan;
+  readonly source: SourceTree;
+  /** Files that `build:` commands made, as a tar with paths absolute in the image; undefined when the plan has no build step. */
+  readonly outputs?: Readable;
+  /** Manifest annotations (`org.opencontainers.image.*`); commit-specific facts live here, never in layers or config. */
+  readonly annotations: Readonly<Record<string, string>>;
+  /** Tags to set when everything is in place. */
+  readonly tags: readonly string[];
+}
+
+export interface EngineResult {
+  readonly manifest: Descriptor;
+  /** Bytes of base layers that were made readable without being moved. */
+  readonly mountedBytes: number;
+  readonly mountedLayers: number;
+  /** Bytes of own layers that the registry already had. */
+  readonly skippedBytes: number;
+  readonly skippedLayers: number;
+  /** Bytes newly stored. */
+  readonly storedBytes: number;
+  readonly storedLayers: number;
+}
+
+/** Runs `build:` commands in a container over a copy of the source and hands back only what was declared. */
+export interface Sandbox {
+  readonly name: string;
+  /**
+   * Returns a tar of the declared outputs (or of the whole workspace), checked entry by entry, with paths absolute in the image.
+   * Errors: JobFailed when a command fails, a limit is hit or an output is missing.
+   */
+  run(
+    input: { plan: BuildPlan; step: BuildStep; source: SourceTree },
+    context: EngineContext,
+  ): Promise<Readable>;
+}

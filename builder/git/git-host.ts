@@ -1,0 +1,39 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Identity } from '../../core/auth/authenticator.ts';
+import type { SourceTree } from '../plan/source-tree.ts';
+
+/**
+ * `/git/<team>/<app>.git`: git over smart HTTP. Refs and packs are durable in the object store before a push is acknowledged;
+ * the bare repository on disk is a cache that is rebuilt from the store when it is missing or behind.
+ */
+export interface GitHost {
+  /** Serves one smart-HTTP request whose path starts with `/git/`; the raw body is streamed, never buffered. Rights were decided in `identity`. */
+  handle(request: IncomingMessage, response: ServerResponse, identity: Identity): Promise<void>;
+  /** Reads a commit's files. Errors: UserError when the repository or the commit does not exist. */
+  openTree(team: string, app: string, commit: string): Promise<SourceTree>;
+  close(): Promise<void>;
+}
+
+/** One ref that a push moved; deletions are not announced. */
+export interface RefUpdate {
+  readonly team: string;
+  readonly app: string;
+  /** Full name, e.g. `refs/heads/main`. */
+  readonly ref: string;
+  readonly commit: string;
+  /** Counts this ref's moves from 1: a build with a lower sequence never overwrites the tag of a higher one. */
+  readonly sequence: number;
+  readonly defaultBranch: boolean;
+  readonly pusher: string;
+  readonly pushOptions: readonly string[];
+}
+
+/**
+ * What the builder does with an accepted push. `accepted` is called after refs and packs are durable and before the push is
+ * acknowledged; `follow` writes lines for the pusher's terminal until the builds it started have ended or `signal` aborts
+ * (the client left: builds go on).
+ */
+export interface PushListener {
+  accepted(updates: readonly RefUpdate[]): Promise<void>;
+  follow(updates: readonly RefUpdate[], write: (line: string) => void, signal: AbortSignal): Promise<void>;
+}

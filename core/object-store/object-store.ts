@@ -1,0 +1,149 @@
+import type { Readable } from 'node:stream';
+
+/**
+ * Where everything durable lives. Strongly consistent: a read or list sees every write that was acknowledged.
+ *
+ * Keys are non-empty UTF-8 text of parts joined by `/`; no part is empty, `.` or `..`, none holds NUL, a part is at most 255 bytes and a key at most
+ * 1,024 bytes. One key may be a prefix of another (`catalog/a`, `catalog/a/b`).
+ * Errors everywhere: ObjectStoreUnavailable ("could not look" is never "not there").
+ */
+export interface ObjectStore {
+  /** Undefined = no such key. The caller consumes or destroys `body`. Errors: RangeNotSatisfiable. */
+  getStream(key: string, range?: { start: number; end: number }): Promise<StoredStream | undefined>;
+  /** For small objects: the whole of it, or its first `limit` bytes. Undefined = no such key. */
+  get(key: string, options?: { limit?: number }): Promise<StoredObject | undefined>;
+  head(key: string): Promise<ObjectInfo | undefined>;
+  /**
+   * Atomic: readers see the old object or the new one whole. Returns once it is durable.
+   * Errors: PreconditionFailed when the condition did not hold and nothing was written.
+   */
+  put(key: string, body: Uint8Array, options?: PutOptions): Promise<{ etag: string }>;
+  /** Deleting what is not there is no error. */
+  delete(key: string): Promise<void>;
+  /** Many deletes; none of the keys is an error. */
+  deleteMany(keys: readonly string[]): Promise<void>;
+  /** One page of keys that start with `prefix`, in the byte order of their UTF-8. */
+  list(options: ListOptions): Promise<ListPage>;
+  readonly multipart: MultipartStore;
+}
+
+export interface ObjectInfo {
+  /** Bytes. */
+  readonly size: number;
+  /** Opaque; the same value for the same version of the object from every method. */
+  readonly etag: string;
+  /** Time of the last write by the store's own clock. */
+  readonly modified: Date;
+}
+
+export interface StoredObject extends ObjectInfo {
+  /** Whole, or cut at `limit`; `size` is that of the whole object. */
+  readonly body: Buffer;
+}
+
+export interface StoredStream extends ObjectInfo {
+  readonly body: Readable;
+}
+
+export interface PutOptions {
+  /** `'*'`: only if no object is there. */
+  readonly ifNoneMatch?: '*';
+  /** Only if the object still is this version. */
+  readonly ifMatch?: string;
+  /**
+   * 'machine' (default): survives power loss before the promise resolves.
+   * 'process': survives the death of any process, for what is written again anyway after power loss (upload sessions,
+   * log chunks, references whose directories are synced by `syncPrefixes`).
+   */
+  readonly durability?: 'machine' | 'process';
+}
+
+export interface ListOptions {
+  readonly prefix: string;
+  /** Only keys after this one in byte order; need not exist. */
+  readonly startAfter?: string;
+  /** At most so many keys and common prefixes together; default 1000, the most that S3 gives. */
+  readonly limit?: number;
+  /** Only `'/'`: keys that hold it after `prefix` are folded into `prefixes` up to and with it. */
+  readonly delimiter?: '/';
+}
+
+export interface ListPage {
+  /** In byte order. */
+  readonly objects: readonly ListedObject[];
+  /** Common prefixes, each ending in the delimiter; in byte order. */
+  readonly prefixes: readonly string[];
+  /** More follows: pass the greater of the last key and the last prefix as `startAfter`… `next` is that value. */
+  readonly next?: string;
+}
+
+export interface ListedObject {
+  readonly key: string;
+  readonly size: number;
+  readonly modified: Date;
+}
+
+/**
+ * Bytes that arrive in several requests, perhaps in several processes, and become one object.
+ * `state` is JSON-safe, small, and kept by the caller between requests; only what the last `checkpoint` returned counts.
+ */
+export interface MultipartStore {
+  create(key: string): Promise<MultipartState>;
+  /**
+   * Continues at `state`'s offset (bytes behind it, from a writer that died, are dropped).
+   * Errors: MultipartBusy while another live writer holds it, MultipartUnknown when it was completed or aborted.
+   */
+  resume(key: string, state: MultipartState): Promise<MultipartWriter>;
+  /** Makes the object appear under its key, durable, in time independent of its size. Repeating it is no error. Errors: MultipartUnknown. */
+  complete(key: string, state: MultipartState): Promise<void>;
+  /** Drops the bytes. Aborting what is not there is no error. */
+  abort(key: string, state: MultipartState): Promise<void>;
+  /** Reads back what has arrived so far, to rebuild a hash after a restart. */
+  read(key: string, state: MultipartState): Promise<Readable>;
+}
+
+export type MultipartState = { readonly offset: number } & { readonly [name: string]: JsonValue };
+
+export type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly JsonValue[]
+  | { readonly [name: string]: JsonValue };
+
+export interface MultipartWriter {
+  /** Takes ownership of `chunk` until the promise resolves; resolves at once while buffers are free, later when the caller should wait. */
+  write(chunk: Buffer): Promise<void>;
+  /** Everything written so far survives the death of this process; returns the state to resume from. */
+  checkpoint(): Promise<MultipartState>;
+  /** Lets another writer in. Safe to call twice, and after a failure; does not checkpoint. */
+  close(): Promise<void>;
+}
+
+/** The condition of a put did not hold; nothing was written. */
+export class PreconditionFailed extends Error {
+  override readonly name = 'PreconditionFailed';
+}
+
+/** The store could not answer, or the outcome of a write is unknown. */
+export class ObjectStoreUnavailable extends Error {
+  override readonly name = 'ObjectStoreUnavailable';
+}
+
+export class RangeNotSatisfiable extends Error {
+  override readonly name = 'RangeNotSatisfiable';
+  readonly size: number;
+  constructor(size: number) {
+    super(`range lies outside of the object's ${size} bytes`);
+    this.size = size;
+  }
+}
+
+export class MultipartBusy extends Error {
+  override readonly name = 'MultipartBusy';
+}
+
+export class MultipartUnknown extends Error {
+  override readonly name = 'MultipartUnknown';
+}
