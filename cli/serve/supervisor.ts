@@ -1,0 +1,93 @@
+import cluster, { type Worker } from 'node:cluster';
+import { join } from 'node:path';
+import { UserError } from '../../core/user-error.ts';
+import type { ChildKind, FromChild, ServeOptions, ToChild } from './messages.ts';
+
+export interface SupervisorOptions {
+  readonly serve: ServeOptions;
+  /** Processes that answer HTTP; they share one listening socket. */
+  readonly httpProcesses: number;
+  /** Whether a process for builds runs beside them. */
+  readonly worker: boolean;
+  /** One line for the operator, e.g. that a child died and was started again. */
+  readonly say: (line: string) => void;
+}
+
+export interface Supervisor {
+  /** The port that the children listen on. */
+  readonly port: number;
+  /** Asks every child to finish what it has begun, and ends those that are not done in time. */
+  stop(): Promise<void>;
+}
+
+/** After this long a child that was asked to stop is ended; an upload that is still running then continues after the restart. */
+const stopWithinMs = 15_000;
+
+/**
+ * Starts the processes of one machine and keeps them running. The processes share nothing but the object store; what passes through here are
+ * best-effort events (wake-ups, live log lines), so a lost supervisor costs no data.
+ * Errors: UserError when a child cannot start (port in use, bad store, …).
+ */
+export async function startSupervisor(options: SupervisorOptions): Promise<Supervisor> {
+  // `.ts` in the checkout, `.js` in the published package: the same as this file.
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const exec = join(import.meta.dirname, `child.${extension}`);
+  const children = new Set<Worker>();
+  let stopping = false;
+
+  const relay = (from: Worker, message: FromChild): void => {
+    if (message.type !== 'event') return;
+    for (const child of children) if (child !== from) send(child, message);
+  };
+
+  const start = (kind: ChildKind): Promise<number | undefined> =>
+    new Promise((resolve, reject) => {
+      cluster.setupPrimary({ exec, args: [kind] });
+      const child = cluster.fork();
+      const startedAt = Date.now();
+      children.add(child);
+      child.on('message', (message: FromChild) => {
+        if (message.type === 'ready') resolve(message.port);
+        if (message.type === 'failed') reject(new UserError(message.text, { exitCode: message.exitCode }));
+        relay(child, message);
+      });
+      child.on('error', reject);
+      child.on('exit', (code, signal) => {
+        children.delete(child);
+        reject(new UserError(`a process ended while starting (${signal ?? `exit code ${code}`})`));
+        if (stopping || child.exitedAfterDisconnect) return;
+        options.say(`a ${kind} process ended (${signal ?? `exit code ${code}`}); starting another`);
+        // A child that dies at once would otherwise be started thousands of times a minute.
+        const wait = Date.now() - startedAt < 5_000 ? 1_000 : 0;
+        setTimeout(() => {
+          if (!stopping) start(kind).catch((error: unknown) => options.say(String(error)));
+        }, wait);
+      });
+      send(child, { type: 'start', options: options.serve });
+    });
+
+  const stop = async (): Promise<void> => {
+    stopping = true;
+    const ended = [...children].map((child) => new Promise<void>((resolve) => child.once('exit', () => resolve())));
+    for (const child of children) send(child, { type: 'stop' });
+    const force = setTimeout(() => {
+      for (const child of children) child.process.kill('SIGKILL');
+    }, stopWithinMs);
+    await Promise.all(ended);
+    clearTimeout(force);
+  };
+
+  try {
+    const http = Array.from({ length: options.httpProcesses }, () => start('http'));
+    const others = options.worker ? [start('worker')] : [];
+    const [port] = await Promise.all([...http, ...others]);
+    return { port: port ?? 0, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function send(child: Worker, message: ToChild): void {
+  if (child.isConnected()) child.send(message, () => {});
+}
