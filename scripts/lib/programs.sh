@@ -1,0 +1,33 @@
+# shellcheck shell=bash
+# What the tests and the bench need of the machine: program, Debian package, how it is asked whether it works.
+# One line each, so that `setup.sh` can say exactly what is missing and why it is wanted.
+programs() {
+  cat <<'TABLE'
+git;git;git --version;git push builds images
+git-http-backend;git;test -x "$(git --exec-path)/git-http-backend";serves git over HTTP
+dpkg-deb;dpkg;dpkg-deb --version;base images are made of Debian packages
+update-ca-certificates;ca-certificates;test -s /etc/ssl/certs/ca-certificates.crt;downloads over TLS
+ip;iproute2;ip -V;a network bridge for the tests' own Docker engine
+setpriv;util-linux;setpriv --version;no engine outlives its test
+dockerd;docker.io;dockerd --version;the container engine
+docker;docker.io;docker --version;real client
+podman;podman;podman --version;real client and second container engine
+buildah;buildah;buildah --version;real client
+skopeo;skopeo;skopeo --version;real client
+busybox;busybox-static;busybox true && ! ldd "$(command -v busybox)";the tests' smallest base image
+docker-registry;docker-registry;docker-registry --version;the peer that the bench measures against
+wrk;wrk;wrk -v 2>&1 | grep -q wrk;load for the bench
+TABLE
+}
+
+# Answers with the lines of the table whose program does not work here.
+missing_programs() {
+  local program package question reason
+  while IFS=';' read -r program package question reason; do
+    answers "$question" || printf '%s;%s;%s\n' "$program" "$package" "$reason"
+  done < <(programs)
+}
+
+answers() {
+  bash -c "$1" >/dev/null 2>&1 </dev/null
+}
