@@ -19,15 +19,23 @@ export interface DocumentFault {
   readonly hint?: string;
 }
 
+/** Map keys and list indexes from the top of a document to one of its values. */
+export type DocumentPath = readonly (string | number)[];
+
 /** A parsed file whose values can be traced back to their place. `value` holds only null-prototype maps, arrays and scalars. */
 export interface SourceDocument {
   readonly file: string;
+  /** The text without a byte order mark. Empty when the bytes were no UTF-8 text or too many. */
   readonly text: string;
+  /** Undefined when the file could not be read as YAML at all (then `faults` holds an error). */
   readonly value: unknown;
   readonly faults: readonly DocumentFault[];
-  /** A fault at the value under `path` (JSON path segments); `at: 'key'` points to the key of a map entry. */
+  /**
+   * A fault at the value under `path` (JSON path segments); `at: 'key'` points to the key of a map entry. A path that is not
+   * in the file points to the nearest part of it that is.
+   */
   fault(
-    path: readonly (string | number)[],
+    path: DocumentPath,
     fault: {
       code: string;
       message: string;
@@ -36,4 +44,22 @@ export interface SourceDocument {
       at?: 'key' | 'value';
     },
   ): DocumentFault;
+  /** A scalar exactly as it was typed (`1.10`, `0x1F`, `"quoted"`), which its value no longer tells; undefined for maps and lists. */
+  written(path: DocumentPath): string | undefined;
+}
+
+/** Whether a file with these faults may be used: warnings do not stop anything. */
+export function hasErrors(faults: readonly DocumentFault[]): boolean {
+  return faults.some((fault) => fault.severity === 'error');
+}
+
+/** `['entrypoints', 'web', 'ports', 0]` → `entrypoints.web.ports[0]`; keys that are no plain words are quoted. */
+export function formatDocumentPath(path: DocumentPath): string {
+  let text = '';
+  for (const segment of path) {
+    if (typeof segment === 'number') text += `[${segment}]`;
+    else if (/^[\p{L}\p{N}_-]+$/u.test(segment)) text += text === '' ? segment : `.${segment}`;
+    else text += `[${JSON.stringify(segment)}]`;
+  }
+  return text;
 }
