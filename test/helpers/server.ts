@@ -54,7 +54,9 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
     child.stdout.on('data', read);
     child.stderr.on('data', read);
     child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`the server ended with ${code} before it listened:\n${output}`)));
+    child.once('exit', (code) =>
+      reject(new Error(`the server ended with ${code} before it listened:\n${output}`)),
+    );
   });
   const exited = once(child, 'exit');
   const stop = async (signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> => {
