@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 
 const [reportFile, status] = process.argv.slice(2);
 const { passed, failed, remarks } = summarize(readReport(reportFile), Number(status));
-for (const remark of remarks) console.log(remark);
-console.log(`${passed} passed, ${failed} failed`);
+for (const remark of remarks) process.stdout.write(`${remark}\n`);
+process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exitCode = failed === 0 ? 0 : 1;
 
 function readReport(file) {

@@ -71,7 +71,7 @@ export async function startDockerd(): Promise<TestDockerd> {
       DOCKER_BUILDKIT: '0',
       DOCKER_CONFIG: join(directory.path, 'config'),
     },
-    output: engine.output,
+    output: () => engine.output(),
     async stop() {
       await engine.stop('SIGTERM', 20_000);
       await undo();
