@@ -12,12 +12,23 @@ export interface Authenticator {
   readonly required: boolean;
   /**
    * `authorization` is the request's header. Without one the identity is anonymous (in open mode too).
-   * Errors: InvalidCredentials.
+   * `address` is the client's, to slow down whoever guesses passwords. Errors: InvalidCredentials, TooManyAttempts.
    */
-  identify(authorization: string | undefined): Promise<Identity>;
+  identify(authorization: string | undefined, address?: string): Promise<Identity>;
 }
 
 /** Wrong password, expired or forged token, unreadable header. Never says which. */
 export class InvalidCredentials extends Error {
-  override readonly name = 'InvalidCredentials';
+  override readonly name: string = 'InvalidCredentials';
+}
+
+/** Answered 429. It is an InvalidCredentials, so that whoever does not know it still refuses the request. */
+export class TooManyAttempts extends InvalidCredentials {
+  override readonly name = 'TooManyAttempts';
+  /** Seconds until another attempt makes sense. */
+  readonly retryAfter: number;
+  constructor(retryAfter: number) {
+    super('too many failed attempts to sign in');
+    this.retryAfter = retryAfter;
+  }
 }
