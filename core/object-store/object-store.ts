@@ -8,7 +8,10 @@ import type { Readable } from 'node:stream';
  * Errors everywhere: ObjectStoreUnavailable ("could not look" is never "not there").
  */
 export interface ObjectStore {
-  /** Undefined = no such key. The caller consumes or destroys `body`. Errors: RangeNotSatisfiable. */
+  /**
+   * Undefined = no such key. The caller consumes or destroys `body`. `range.end` is inclusive and may lie behind the last byte.
+   * Errors: RangeNotSatisfiable when `range.start` is not inside of the object.
+   */
   getStream(key: string, range?: { start: number; end: number }): Promise<StoredStream | undefined>;
   /** For small objects: the whole of it, or its first `limit` bytes. Undefined = no such key. */
   get(key: string, options?: { limit?: number }): Promise<StoredObject | undefined>;
@@ -24,6 +27,11 @@ export interface ObjectStore {
   deleteMany(keys: readonly string[]): Promise<void>;
   /** One page of keys that start with `prefix`, in the byte order of their UTF-8. */
   list(options: ListOptions): Promise<ListPage>;
+  /**
+   * Makes empty objects that were put with durability 'process' under these prefixes (each ends in `/`) survive power loss, at the price of
+   * their directories alone. Nothing to do where every acknowledged put is durable (S3).
+   */
+  syncPrefixes(prefixes: readonly string[]): Promise<void>;
   readonly multipart: MultipartStore;
 }
 
@@ -60,9 +68,9 @@ export interface PutOptions {
 
 export interface ListOptions {
   readonly prefix: string;
-  /** Only keys after this one in byte order; need not exist. */
+  /** Only keys and common prefixes after this one in byte order; need not exist. A common prefix is compared as it is written, with its `/`. */
   readonly startAfter?: string;
-  /** At most so many keys and common prefixes together; default 1000, the most that S3 gives. */
+  /** At most so many keys and common prefixes together; default and maximum 1000, the most that S3 gives. */
   readonly limit?: number;
   /** Only `'/'`: keys that hold it after `prefix` are folded into `prefixes` up to and with it. */
   readonly delimiter?: '/';
@@ -94,7 +102,7 @@ export interface MultipartStore {
    * Errors: MultipartBusy while another live writer holds it, MultipartUnknown when it was completed or aborted.
    */
   resume(key: string, state: MultipartState): Promise<MultipartWriter>;
-  /** Makes the object appear under its key, durable, in time independent of its size. Repeating it is no error. Errors: MultipartUnknown. */
+  /** Makes the object appear under its key, durable, in time independent of its size. Repeating it is no error. Errors: MultipartUnknown, MultipartBusy. */
   complete(key: string, state: MultipartState): Promise<void>;
   /** Drops the bytes. Aborting what is not there is no error. */
   abort(key: string, state: MultipartState): Promise<void>;
@@ -113,7 +121,7 @@ export type JsonValue =
   | { readonly [name: string]: JsonValue };
 
 export interface MultipartWriter {
-  /** Takes ownership of `chunk` until the promise resolves; resolves at once while buffers are free, later when the caller should wait. */
+  /** Takes `chunk` over for good: the caller never changes it again. Resolves at once while buffers are free, later when the caller should wait. */
   write(chunk: Buffer): Promise<void>;
   /** Everything written so far survives the death of this process; returns the state to resume from. */
   checkpoint(): Promise<MultipartState>;

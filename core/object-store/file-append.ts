@@ -1,0 +1,152 @@
+import { close as closeCallback, fdatasync as fdatasyncCallback, writev as writevCallback } from 'node:fs';
+import { promisify } from 'node:util';
+import type { ByteBudget } from './byte-budget.ts';
+import { unavailable } from './file-errors.ts';
+import type { MultipartState, MultipartWriter } from './object-store.ts';
+
+const close = promisify(closeCallback);
+const fdatasync = promisify(fdatasyncCallback);
+
+/** Gathered before a write starts. */
+const BATCH_BYTES = 1024 * 1024;
+/** Linux takes 1024 buffers in one call; a client that sends single bytes must not pile up a million of them. */
+const BATCH_BUFFERS = 512;
+/** Held by one writer, gathered and under way, before its caller has to wait. */
+const WRITER_BYTES = 4 * 1024 * 1024;
+/** A slow client's bytes do not occupy the budget of the others for longer than this. */
+const LONGEST_GATHER_MS = 50;
+/** The kernel is asked to write back every so many bytes, so that the sync at the end finds little left to do. */
+const WRITE_BACK_BYTES = 32 * 1024 * 1024;
+
+/** Appends to `fd` from `state.offset` on; closes it, and so frees its claim, in `close`. */
+export function createFileAppender(fd: number, state: MultipartState, budget: ByteBudget): MultipartWriter {
+  let gathered: Buffer[] = [];
+  let gatheredBytes = 0;
+  let heldBytes = 0;
+  let position = state.offset;
+  let sinceWriteBack = 0;
+  let failure: Error | undefined;
+  let running: Promise<void> | undefined;
+  let writeBack: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let closing: Promise<void> | undefined;
+
+  const release = (bytes: number): void => {
+    heldBytes -= bytes;
+    budget.give(bytes);
+  };
+  const startWriteBack = (): void => {
+    if (sinceWriteBack < WRITE_BACK_BYTES || writeBack !== undefined) return;
+    sinceWriteBack = 0;
+    writeBack = fdatasync(fd)
+      .catch((error: unknown) => {
+        failure ??= unavailable('writing an upload', error);
+      })
+      .finally(() => {
+        writeBack = undefined;
+      });
+  };
+  const drain = async (): Promise<void> => {
+    while (gathered.length > 0 && failure === undefined) {
+      const batch = gathered.splice(0, BATCH_BUFFERS);
+      const bytes = batch.reduce((sum, chunk) => sum + chunk.length, 0);
+      gatheredBytes -= bytes;
+      try {
+        await writeAll(fd, batch, position);
+        position += bytes;
+        sinceWriteBack += bytes;
+        startWriteBack();
+      } catch (error) {
+        failure = unavailable('writing an upload', error);
+      } finally {
+        release(bytes);
+      }
+    }
+    if (failure !== undefined) {
+      release(gatheredBytes);
+      gathered = [];
+      gatheredBytes = 0;
+    }
+  };
+  // One write at a time: they would queue up on the file's own lock, and what arrives meanwhile makes the next one larger.
+  const flush = (): Promise<void> => {
+    clearTimeout(timer);
+    timer = undefined;
+    running ??= drain().finally(() => {
+      running = undefined;
+    });
+    return running;
+  };
+  const check = (): void => {
+    if (failure !== undefined) throw failure;
+    if (closing !== undefined) throw new Error('this writer is closed');
+  };
+  const settle = async (): Promise<void> => {
+    while (running !== undefined || gathered.length > 0) await flush();
+  };
+
+  return {
+    async write(chunk) {
+      check();
+      if (chunk.length === 0) return;
+      const turn = budget.take(chunk.length);
+      if (turn !== undefined) {
+        await turn;
+        if (failure !== undefined || closing !== undefined) budget.give(chunk.length);
+        check();
+      }
+      gathered.push(chunk);
+      gatheredBytes += chunk.length;
+      heldBytes += chunk.length;
+      if (gatheredBytes >= BATCH_BYTES || gathered.length >= BATCH_BUFFERS) void flush();
+      else timer ??= setTimeout(() => void flush(), LONGEST_GATHER_MS);
+      while (heldBytes > WRITER_BYTES) await flush();
+      check();
+    },
+    async checkpoint() {
+      check();
+      await settle();
+      check();
+      return { ...state, offset: position };
+    },
+    close() {
+      closing ??= (async () => {
+        failure ??= new Error('this writer is closed');
+        await settle();
+        await writeBack;
+        clearTimeout(timer);
+        await close(fd);
+      })();
+      return closing;
+    },
+  };
+}
+
+async function writeAll(fd: number, batch: Buffer[], position: number): Promise<void> {
+  let rest = batch;
+  let at = position;
+  while (rest.length > 0) {
+    const written = await writev(fd, rest, at);
+    at += written;
+    rest = without(rest, written);
+  }
+}
+
+function writev(fd: number, buffers: Buffer[], position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    writevCallback(fd, buffers, position, (error, written) => {
+      if (error === null) resolve(written);
+      else reject(error);
+    });
+  });
+}
+
+/** What is left of `buffers` behind their first `count` bytes. */
+function without(buffers: Buffer[], count: number): Buffer[] {
+  let skip = count;
+  for (const [index, buffer] of buffers.entries()) {
+    if (skip < buffer.length) return [buffer.subarray(skip), ...buffers.slice(index + 1)];
+    skip -= buffer.length;
+  }
+  return [];
+}
