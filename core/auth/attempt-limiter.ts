@@ -27,7 +27,10 @@ interface Count {
  * Per account and address, so that nobody can lock somebody else out from elsewhere; and per address, against trying one
  * password on many accounts. The memory is bounded, each process counts for itself. `now` in milliseconds.
  */
-export function createAttemptLimiter(limits: AttemptLimits = {}, now: () => number = Date.now): AttemptLimiter {
+export function createAttemptLimiter(
+  limits: AttemptLimits = {},
+  now: () => number = Date.now,
+): AttemptLimiter {
   const { perUser = 10, perAddress = 50, window = 60 } = limits;
   const counts = new LRUCache<string, Count>({ max: 20_000 });
 
@@ -71,6 +74,7 @@ function ipv6Prefix(address: string): string {
   const [head = '', tail] = (address.split('%')[0] ?? '').split('::');
   const left = head === '' ? [] : head.split(':');
   const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const filler = tail === undefined ? [] : Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0');
+  const filler =
+    tail === undefined ? [] : Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0');
   return [...left, ...filler, ...right].slice(0, 4).join(':');
 }

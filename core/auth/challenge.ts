@@ -11,7 +11,9 @@ export interface BearerChallenge {
 
 /** Value of WWW-Authenticate for docker's token flow. */
 export function bearerChallenge({ realm, service, scope, error }: BearerChallenge): string {
-  const parameters = Object.entries({ realm, service, scope, error }).filter(([, value]) => value !== undefined);
+  const parameters = Object.entries({ realm, service, scope, error }).filter(
+    ([, value]) => value !== undefined,
+  );
   return `Bearer ${parameters.map(([name, value]) => `${name}=${quoted(String(value))}`).join(',')}`;
 }
 

@@ -1,5 +1,5 @@
 import type { Authenticator, Identity } from './authenticator.ts';
-import { anonymous, type Authorizer, openAuthorizer } from './authorizer.ts';
+import { type Authorizer, anonymous, openAuthorizer } from './authorizer.ts';
 import { parseAuthorization } from './credentials.ts';
 import type { PasswordChecker } from './password-checker.ts';
 import { withinScopes } from './scope.ts';

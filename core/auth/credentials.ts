@@ -9,7 +9,8 @@ export type Credentials =
 export function parseAuthorization(header: string): Credentials {
   const match = /^(basic|bearer) +([A-Za-z0-9._~+/-]+=*) *$/i.exec(header);
   const value = match?.[2];
-  if (value === undefined || header.length > 16 * 1024) throw new InvalidCredentials('unreadable credentials');
+  if (value === undefined || header.length > 16 * 1024)
+    throw new InvalidCredentials('unreadable credentials');
   if (match?.[1]?.toLowerCase() === 'bearer') return { kind: 'bearer', token: value };
   const decoded = Buffer.from(value, 'base64').toString('utf8');
   const colon = decoded.indexOf(':');

@@ -30,13 +30,17 @@ export function bcryptCost(hash: string): number | undefined {
 export function parseHtpasswd(text: string): Htpasswd {
   const users = new Map<string, string>();
   const faults: HtpasswdFault[] = [];
-  for (const [index, raw] of text.replace(/^\uFEFF/, '').split('\n').entries()) {
+  for (const [index, raw] of text
+    .replace(/^\uFEFF/, '')
+    .split('\n')
+    .entries()) {
     const entry = raw.trim();
     if (entry === '' || entry.startsWith('#')) continue;
     const colon = entry.indexOf(':');
     const name = colon < 0 ? '' : entry.slice(0, colon);
     const hash = entry.slice(colon + 1);
-    const message = lineFault(colon, name, hash) ?? (users.has(name) ? `"${name}" stands here twice` : undefined);
+    const message =
+      lineFault(colon, name, hash) ?? (users.has(name) ? `"${name}" stands here twice` : undefined);
     if (message === undefined) users.set(name, hash);
     else faults.push({ line: index + 1, message });
   }
@@ -45,12 +49,14 @@ export function parseHtpasswd(text: string): Htpasswd {
 
 function lineFault(colon: number, name: string, hash: string): string | undefined {
   if (colon < 0) return 'expected name:hash';
-  if (!isUserName(name)) return 'the name before ":" is no account name (letters, digits, . _ @ -; not "anonymous")';
+  if (!isUserName(name))
+    return 'the name before ":" is no account name (letters, digits, . _ @ -; not "anonymous")';
   const cost = bcryptCost(hash);
   if (cost === undefined) {
     return `the password of "${name}" is stored as ${hashKind(hash)}; only bcrypt is accepted: brickyard user add ${name}`;
   }
-  if (cost < 4 || cost > maxCost) return `the bcrypt cost of "${name}" is ${cost}; 4 to ${maxCost} are accepted`;
+  if (cost < 4 || cost > maxCost)
+    return `the bcrypt cost of "${name}" is ${cost}; 4 to ${maxCost} are accepted`;
   return undefined;
 }
 

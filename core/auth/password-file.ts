@@ -41,7 +41,8 @@ export function createPasswordFile({ file, warn = () => {} }: { file: string; wa
       if (faults.length > 0) warn({ faults }, 'htpasswd lines with faults let nobody in');
     } catch (error) {
       users = new Map();
-      if (version !== 'unreadable') warn({ file, err: error }, 'htpasswd file cannot be read, nobody can sign in');
+      if (version !== 'unreadable')
+        warn({ file, err: error }, 'htpasswd file cannot be read, nobody can sign in');
       version = 'unreadable';
     }
   };

@@ -1,5 +1,5 @@
-import { type Action, type Authorizer, actions, type Principal } from './authorizer.ts';
 import { isAction } from './access-rules.ts';
+import { type Action, type Authorizer, actions, type Principal } from './authorizer.ts';
 
 /** What a token is asked for and what it grants: one entry of the token's `access` claim (docker's token specification). */
 export interface Scope {
@@ -54,14 +54,12 @@ export function formatScopes(scopes: readonly Scope[]): string {
 }
 
 /** Asked ∩ allowed. `*` becomes the actions that are allowed, so that no token says more than its owner could do. */
-export function grantScopes(
-  scopes: readonly Scope[],
-  principal: Principal,
-  authorizer: Authorizer,
-): Scope[] {
+export function grantScopes(scopes: readonly Scope[], principal: Principal, authorizer: Authorizer): Scope[] {
   return scopes.flatMap((scope) => {
     if (scope.type === 'registry') return [scope];
-    const wanted = scope.actions.includes('*') ? actions : actions.filter((action) => scope.actions.includes(action));
+    const wanted = scope.actions.includes('*')
+      ? actions
+      : actions.filter((action) => scope.actions.includes(action));
     const granted = wanted.filter((action) => authorizer.may(principal, action, scope.name));
     return granted.length === 0 ? [] : [{ ...scope, actions: granted }];
   });
@@ -70,7 +68,9 @@ export function grantScopes(
 /** The rules, cut down to what a token grants. Both are asked each time: a right that was taken back is gone at once. */
 export function withinScopes(authorizer: Authorizer, scopes: readonly Scope[]): Authorizer {
   const granted = new Map(
-    scopes.filter((scope) => scope.type === 'repository').map((scope) => [scope.name, new Set(scope.actions)]),
+    scopes
+      .filter((scope) => scope.type === 'repository')
+      .map((scope) => [scope.name, new Set(scope.actions)]),
   );
   const catalog = scopes.some((scope) => scope.type === 'registry' && scope.name === 'catalog');
   const covers = (action: Action, repository: string): boolean => {

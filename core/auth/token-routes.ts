@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import { InvalidCredentials, TooManyAttempts } from './authenticator.ts';
-import { anonymous, type Authorizer, type Principal } from './authorizer.ts';
+import { type Authorizer, anonymous, type Principal } from './authorizer.ts';
 import { basicChallenge } from './challenge.ts';
 import { parseAuthorization } from './credentials.ts';
 import type { PasswordChecker } from './password-checker.ts';

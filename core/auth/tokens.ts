@@ -79,7 +79,12 @@ export function createTokens(options: TokensOptions): Tokens {
     sizeCalculation: (_value, token) => token.length * 2 + 512,
   });
 
-  const sign = async (kind: Kind, principal: Principal, lifetime: number, claims: Claims): Promise<string> => {
+  const sign = async (
+    kind: Kind,
+    principal: Principal,
+    lifetime: number,
+    claims: Claims,
+  ): Promise<string> => {
     const key = await keys.current();
     const issuedAt = Math.floor(now() / 1000);
     const version = principal.anonymous ? undefined : accountVersion(passwords.find(principal.name));

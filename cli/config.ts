@@ -1,0 +1,239 @@
+import { isIP } from 'node:net';
+import Type, { type Static } from 'typebox';
+import { checkAccessRules } from '../core/auth/access-rules.ts';
+import { type DeepReadonly, loadConfig } from '../core/config/load-config.ts';
+import type { ValueFault } from '../core/config/settings.ts';
+import { UserError } from '../core/user-error.ts';
+import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts';
+
+/** Variables with our prefix that are read elsewhere: by commands that talk to a server, and by tests. */
+const otherVariables = ['BRICKYARD_SERVER', 'BRICKYARD_CONFIG', 'BRICKYARD_CREDENTIALS'];
+
+/**
+ * What `brickyard.yaml` may say, in this order in docs/configuration.md. `description` says meaning and unit; a key without
+ * `default` is off or found out by itself.
+ */
+export const configSchema = Type.Object({
+  /** Where the one HTTP listener listens. */
+  listen: Type.String({
+    default: '127.0.0.1:5000',
+    description: 'Address and port of the HTTP listener: `127.0.0.1:5000`, `[::1]:5000`, `0.0.0.0:5000`.',
+    'x-check': (value: string) =>
+      parseListenAddress(value) === undefined
+        ? fault('must be an address and a port, e.g. 127.0.0.1:5000 or [::1]:5000', portHint(value))
+        : [],
+  }),
+  /** What clients call this service; also decides realm, Location and the service name of tokens. */
+  publicUrl: Type.Optional(
+    Type.String({
+      description:
+        'Address that clients use, e.g. `https://registry.example.com`; without it, each request’s own Host.',
+      'x-check': checkPublicUrl,
+    }),
+  ),
+  /** Whose `X-Forwarded-*` headers are believed. */
+  trustedProxies: Type.Array(Type.String(), {
+    default: [],
+    description:
+      'Addresses or networks of balancers whose X-Forwarded-For/-Proto/-Host are believed: `10.0.0.0/8`.',
+    'x-check': (value: string[]) =>
+      value.flatMap((entry, index) =>
+        isNetwork(entry) ? [] : [{ path: [index], message: `"${entry}" is no IP address or network` }],
+      ),
+  }),
+  /** Folder for everything durable; also for the caches that can be rebuilt. */
+  data: Type.String({
+    default: './data',
+    minLength: 1,
+    description: 'Folder for everything durable.',
+    'x-path': true,
+  }),
+  /** HTTP processes. */
+  processes: Type.Integer({
+    default: 0,
+    minimum: 0,
+    maximum: 256,
+    description: 'Number of HTTP processes; 0 = one for each core.',
+  }),
+  store: Type.Object({
+    /** Kind of object store. */
+    type: Type.Enum(['filesystem'], {
+      default: 'filesystem',
+      description: 'Kind of object store: `filesystem` (under `data`).',
+      'x-unavailable-values': {
+        s3: 'the S3 store is not available in this version; use "filesystem"',
+        memory: 'a store in memory would lose images; use "filesystem"',
+      },
+    }),
+    s3: Type.Optional(
+      Type.Unsafe<undefined>({
+        description: 'Not available in this version.',
+        'x-unavailable': 'the S3 store is not available in this version',
+      }),
+    ),
+  }),
+  redis: Type.Object({
+    url: Type.Optional(
+      Type.Unsafe<undefined>({
+        description: 'Not used in this version.',
+        'x-secret': true,
+        'x-unavailable': 'Redis is not used in this version; the embedded queue needs no setting',
+      }),
+    ),
+  }),
+  auth: Type.Object({
+    /** Accounts. Setting it switches authentication on. */
+    htpasswd: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          'File of accounts, written by `brickyard user add` or `htpasswd -B`. Setting it switches authentication on.',
+        'x-path': true,
+      }),
+    ),
+    /** Who may do what; without rules an account may do everything, and anybody else nothing. */
+    rules: Type.Array(
+      Type.Object(
+        {
+          repositories: Type.Unsafe<string | string[]>({
+            type: ['string', 'array'],
+            items: { type: 'string' },
+            minItems: 1,
+          }),
+          users: Type.Array(Type.String({ minLength: 1 }), { minItems: 1 }),
+          actions: Type.Array(Type.Enum(['pull', 'push', 'delete', 'build', 'admin']), { minItems: 1 }),
+        },
+        { additionalProperties: false },
+      ),
+      {
+        default: [],
+        description: 'Who may do what where; see docs/accounts.md. As a variable: JSON.',
+        'x-check': checkAccessRules,
+      },
+    ),
+    tokens: Type.Object({
+      ttl: Type.Integer({
+        default: 900,
+        minimum: 60,
+        maximum: 86_400,
+        description: 'Seconds a token of `/token` lives.',
+      }),
+      refreshTtl: Type.Integer({
+        default: 2_592_000,
+        minimum: 0,
+        maximum: 31_536_000,
+        description:
+          'Seconds a refresh token (kept by `docker login` instead of the password) lives; 0 = none are given.',
+      }),
+      algorithm: Type.Enum(['EdDSA', 'ES256'], {
+        default: 'EdDSA',
+        description: 'Signature of tokens: `EdDSA` (Ed25519) or `ES256`.',
+      }),
+    }),
+  }),
+  builder: Type.Object({
+    concurrency: Type.Integer({
+      default: 1,
+      minimum: 1,
+      maximum: 64,
+      description: 'Builds at the same time.',
+    }),
+    engine: Type.String({
+      default: 'auto',
+      description:
+        'Container engine for `build:` commands: `auto` (Docker’s or Podman’s socket where one answers), `none`, or a socket’s path.',
+      'x-check': (value: string) =>
+        value === 'auto' || value === 'none' || value.startsWith('/')
+          ? []
+          : fault('must be auto, none or the absolute path of a socket'),
+    }),
+    catalog: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: 'Folder of base images; default: the ones that come with the program.',
+        'x-path': true,
+      }),
+    ),
+  }),
+  log: Type.Object({
+    level: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+      default: 'info',
+      description: 'Least severe lines that are logged.',
+    }),
+    access: Type.Boolean({ default: true, description: 'One line for each HTTP request.' }),
+  }),
+});
+
+export type Config = DeepReadonly<Static<typeof configSchema>>;
+
+export interface ReadConfigOptions {
+  /** `--config`; default `brickyard.yaml` in `cwd`, which may be missing. */
+  readonly file?: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+}
+
+/** Errors: UserError with all faults. */
+export function readConfig({ file, env, cwd }: ReadConfigOptions): Config {
+  const named = file ?? (env['BRICKYARD_CONFIG'] || undefined);
+  return loadConfig({
+    schema: configSchema,
+    file: { path: named ?? 'brickyard.yaml', required: named !== undefined },
+    env,
+    prefix: 'BRICKYARD_',
+    otherVariables,
+    cwd,
+  });
+}
+
+/**
+ * The address to listen on. Nobody who can reach it may find a registry without a lock by mistake.
+ * Errors: UserError when it is reachable from other machines, no accounts are configured, and nobody said `--insecure-open`.
+ */
+export function checkListenAddress(
+  config: Config,
+  { insecureOpen }: { insecureOpen: boolean },
+): ListenAddress {
+  const address = parseListenAddress(config.listen);
+  if (address === undefined) throw new UserError(`cannot listen on ${config.listen}`, { exitCode: 2 });
+  if (isLoopback(address.host) || insecureOpen || config.auth.htpasswd !== undefined) return address;
+  throw new UserError(
+    `it would listen on ${formatListenAddress(address)}, where other machines may reach it, and nobody would have to sign in. Either\n` +
+      '  - create an account (brickyard user add NAME) and set auth.htpasswd (BRICKYARD_AUTH_HTPASSWD), or\n' +
+      '  - say --insecure-open when everybody who reaches it may read, replace and delete every image.',
+    { exitCode: 2 },
+  );
+}
+
+/** The `service` of challenges and audience of tokens. */
+export function serviceName(config: Config): string {
+  return config.publicUrl === undefined ? 'brickyard' : new URL(config.publicUrl).host;
+}
+
+function fault(message: string, hint?: string): ValueFault[] {
+  return [{ path: [], message, ...(hint === undefined ? {} : { hint }) }];
+}
+
+function portHint(value: string): string | undefined {
+  const port = /^:?(\d+)$/.exec(value)?.[1];
+  return port === undefined ? undefined : `write 127.0.0.1:${port}`;
+}
+
+function checkPublicUrl(value: string): ValueFault[] {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url === undefined || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    return fault('must be an address such as https://registry.example.com');
+  }
+  if (url.username !== '' || url.password !== '') return fault('must hold no user name or password');
+  // Docker takes the registry to be at the root of its host (distribution-spec: /v2/).
+  if (url.pathname !== '/' || url.search !== '' || url.hash !== '')
+    return fault('must have no path behind the host');
+  return [];
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/');
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 6 ? 128 : 32));
+}
