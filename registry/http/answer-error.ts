@@ -1,0 +1,55 @@
+import type { ServerResponse } from 'node:http';
+import { TooManyAttempts } from '../../core/auth/authenticator.ts';
+import { BodyTooLarge } from '../../core/http/read-body.ts';
+import { ObjectStoreUnavailable } from '../../core/object-store/object-store.ts';
+import { isOciError, OciError, toErrorBody } from '../../oci/errors.ts';
+import { apiVersion } from './call.ts';
+
+/** What a failed call's response says. `headers` alternates names and values. */
+export interface ErrorAnswer {
+  readonly status: number;
+  readonly headers: readonly string[];
+  readonly body: string;
+  /** True: the reason is ours and belongs in the log, under `requestId`. */
+  readonly ours: boolean;
+}
+
+/** `requestId` is told to the client for a 5xx, which says nothing else. */
+export function describeError(error: unknown, requestId: () => string): ErrorAnswer {
+  const known = toOciError(error);
+  if (known.status >= 500) {
+    const unknown = new OciError('UNKNOWN', { detail: { requestId: requestId() } });
+    const headers = known.status === 503 ? ['Retry-After', '2'] : [];
+    return { status: known.status, headers, body: bodyOf(unknown), ours: true };
+  }
+  const headers = known.code === 'TOOMANYREQUESTS' ? ['Retry-After', String(retryAfter(error))] : [];
+  return { status: known.status, headers, body: bodyOf(known), ours: false };
+}
+
+export function writeError(response: ServerResponse, answer: ErrorAnswer): void {
+  response.writeHead(answer.status, [
+    ...apiVersion,
+    ...answer.headers,
+    'Content-Type',
+    'application/json',
+    'Content-Length',
+    String(Buffer.byteLength(answer.body)),
+  ]);
+  response.end(answer.body);
+}
+
+function toOciError(error: unknown): OciError {
+  if (isOciError(error)) return error;
+  if (error instanceof BodyTooLarge) return new OciError('SIZE_TOO_LARGE');
+  if (error instanceof TooManyAttempts) return new OciError('TOOMANYREQUESTS');
+  if (error instanceof ObjectStoreUnavailable) return new OciError('UNAVAILABLE', { cause: error });
+  return new OciError('UNKNOWN', { cause: error });
+}
+
+function retryAfter(error: unknown): number {
+  return error instanceof TooManyAttempts ? Math.max(1, Math.ceil(error.retryAfter)) : 1;
+}
+
+function bodyOf(error: OciError): string {
+  return `${JSON.stringify(toErrorBody(error))}\n`;
+}
