@@ -25,10 +25,11 @@ export function createDirectorySync(top: string): DirectorySync {
     const running = syncDirectory(directory);
     const slot: { running: Promise<void>; next?: Promise<void> } = { running };
     slots.set(directory, slot);
-    const done = (): void => {
-      if (slot.next === undefined) slots.delete(directory);
-    };
-    running.then(done, done);
+    void running
+      .catch(() => {})
+      .then(() => {
+        if (slot.next === undefined) slots.delete(directory);
+      });
     return running;
   };
   // What a running fsync covers is not defined for writes that came after it began: these wait for the one after.

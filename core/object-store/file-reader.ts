@@ -1,4 +1,4 @@
-import { close, closeSync, fstatSync, openSync, read as readCallback } from 'node:fs';
+import { close, closeSync, fstatSync, openSync, read as readCallback, statSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { filePath } from './byte-path.ts';
@@ -37,14 +37,12 @@ export async function readFileObject(
 }
 
 export function fileInfo(path: string): ObjectInfo | undefined {
-  const fd = openExisting(path);
-  if (fd === undefined) return undefined;
   try {
-    return new FileVersion(path, fstatSync(fd));
+    const stat = statSync(filePath(path), { throwIfNoEntry: false });
+    return stat && new FileVersion(path, stat);
   } catch (error) {
+    if (isMissing(error)) return undefined;
     throw unavailable('looking at an object', error);
-  } finally {
-    closeSync(fd);
   }
 }
 
