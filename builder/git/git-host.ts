@@ -11,17 +11,29 @@ export interface GitHost {
   handle(request: IncomingMessage, response: ServerResponse, identity: Identity): Promise<void>;
   /** Reads a commit's files. Errors: UserError when the repository or the commit does not exist. */
   openTree(team: string, app: string, commit: string): Promise<SourceTree>;
+  /** Where a ref points now, straight from the store; undefined when the repository or the ref is not there. */
+  resolveRef(team: string, app: string, ref: string): Promise<ResolvedRef | undefined>;
+  /** Announces again what was pushed but, because a process died, perhaps never reached the listener. */
+  recover(): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface ResolvedRef {
+  readonly commit: string;
+  readonly sequence: number;
 }
 
 /** One ref that a push moved; deletions are not announced. */
 export interface RefUpdate {
+  /** Time-ordered and unique. An update that is announced twice (after a crash) has the same id both times. */
+  readonly id: string;
   readonly team: string;
   readonly app: string;
   /** Full name, e.g. `refs/heads/main`. */
   readonly ref: string;
+  /** The commit, or the tag object of an annotated tag. */
   readonly commit: string;
-  /** Counts this ref's moves from 1: a build with a lower sequence never overwrites the tag of a higher one. */
+  /** Rises with every push to the repository: a build with a lower sequence never overwrites the tag of a higher one. */
   readonly sequence: number;
   readonly defaultBranch: boolean;
   readonly pusher: string;

@@ -1,0 +1,149 @@
+import { mkdir } from 'node:fs/promises';
+import type { ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import type { Principal } from '../../core/auth/authorizer.ts';
+import type { Logger } from '../../core/log.ts';
+import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import { UserError } from '../../core/user-error.ts';
+import type { GitHost, PushListener } from './git-host.ts';
+import { parseGitPath } from './git-path.ts';
+import { gitEnvironment } from './git-process.ts';
+import { openGitTree } from './git-tree.ts';
+import { installHooks } from './hooks.ts';
+import { runHttpBackend } from './http-backend.ts';
+import { createPushSession } from './push-session.ts';
+import { recoverPushes } from './recover-pushes.ts';
+import { readRefs } from './refs-document.ts';
+import { createRepositoryCache } from './repository-cache.ts';
+
+export interface GitHostOptions {
+  readonly store: ObjectStore;
+  /** Holds bare repositories and hooks; may be emptied at any time while no server runs. Several servers may share it. */
+  readonly cacheDir: string;
+  readonly listener: PushListener;
+  readonly log: Logger;
+}
+
+/** What git says when objects on disk are damaged; never said about a question that is merely wrong. */
+const damagePattern =
+  /corrupt|inflate|unable to read|could not read|bad object|is missing|missing (?:blob|tree|commit)|not a git repository|too short|bad tree|unknown object type/i;
+
+/** Needs git 2.29 or newer on the PATH. */
+export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
+  const { store, listener, log } = options;
+  const hooks = join(options.cacheDir, 'hooks');
+  const home = join(options.cacheDir, 'home');
+  const root = join(options.cacheDir, 'repositories');
+  await Promise.all([
+    installHooks(hooks),
+    mkdir(home, { recursive: true }),
+    mkdir(root, { recursive: true }),
+  ]);
+  const path = process.env['PATH'];
+  const environment = gitEnvironment({ hooks, home, ...(path === undefined ? {} : { path }) });
+  const cache = createRepositoryCache({ store, directory: options.cacheDir, environment });
+  /** Requests and pushes under way, waited for on close. */
+  const running = new Set<Promise<unknown>>();
+  let closed = false;
+
+  async function serve(...[request, response, identity]: Parameters<GitHost['handle']>): Promise<void> {
+    const git = parseGitPath(request.url ?? '', request.method ?? '');
+    if ('refused' in git) return answer(response, git.status, git.refused);
+    const { team, app } = git;
+    const writes = git.service === 'git-receive-pack';
+    if (!identity.authorizer.may(identity.principal, writes ? 'build' : 'pull', `${team}/${app}`)) {
+      return refuse(response, identity.principal, writes ? 'push to' : 'fetch', `${team}/${app}`);
+    }
+    if (closed) return answer(response, 503, 'the server is stopping');
+    const refs = await cache.open(team, app, { create: writes });
+    if (refs === undefined) {
+      return answer(response, 404, `there is no repository ${team}/${app} yet: push to create it`);
+    }
+    const push =
+      writes && !git.advertisement
+        ? createPushSession({ store, cache, listener, log }, { team, app, pusher: identity.principal.name })
+        : undefined;
+    const result = await runHttpBackend(request, response, {
+      root,
+      environment,
+      path: git,
+      user: identity.principal.name,
+      ...(push === undefined
+        ? {}
+        : { attach: (sockets) => push.attach(sockets), onClientGone: () => push.detach() }),
+    });
+    await push?.finish();
+    if (!response.headersSent && !response.destroyed) answer(response, 500, 'git could not answer');
+    if (result.code !== 0 || result.stderr !== '') {
+      log.info(
+        { team, app, service: git.service, code: result.code, stderr: result.stderr },
+        'git had something to say',
+      );
+      if (damagePattern.test(result.stderr) && !writes) await cache.discard(team, app);
+    }
+  }
+
+  return {
+    async handle(request, response, identity) {
+      const task = serve(request, response, identity);
+      running.add(task);
+      try {
+        await task;
+      } catch (error) {
+        log.error({ err: error }, 'git request failed');
+        if (response.headersSent) response.destroy();
+        else answer(response, 503, 'the git host could not answer; try again');
+      } finally {
+        running.delete(task);
+        request.resume();
+      }
+    },
+    async openTree(team, app, commit) {
+      if (!/^[0-9a-f]{40}$/.test(commit)) throw new UserError(`not a commit: ${JSON.stringify(commit)}`);
+      const missing = new UserError(`there is no repository ${team}/${app}`);
+      for (let attempt = 0; ; attempt++) {
+        if ((await cache.open(team, app)) === undefined) throw missing;
+        try {
+          return await openGitTree({ repository: cache.path(team, app), environment, commit });
+        } catch (error) {
+          // Absent from the cache although its packs are all there: damaged on disk, or never pushed. Ask the store once more.
+          if (attempt > 0) throw error;
+          await cache.discard(team, app);
+        }
+      }
+    },
+    async resolveRef(team, app, ref) {
+      const { document } = await readRefs(store, team, app);
+      const stored = document.refs[ref];
+      return stored === undefined ? undefined : { commit: stored.commit, sequence: stored.sequence };
+    },
+    recover: () => recoverPushes({ store, listener, log }),
+    async close() {
+      closed = true;
+      await Promise.allSettled(running);
+    },
+  };
+}
+
+function refuse(response: ServerResponse, principal: Principal, verb: string, repository: string): void {
+  if (principal.anonymous) return challenge(response);
+  answer(response, 403, `${principal.name} may not ${verb} ${repository}`);
+}
+
+/** Asks git for a name and a password. */
+export function challenge(response: ServerResponse): void {
+  response.setHeader('WWW-Authenticate', 'Basic realm="brickyard", charset="UTF-8"');
+  answer(response, 401, 'authentication required');
+}
+
+/** git shows a text/plain answer to its user, line by line. */
+function answer(response: ServerResponse, status: number, text: string): void {
+  if (response.destroyed) return;
+  response.writeHead(status, {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Cache-Control': 'no-cache',
+    // What is still arriving of a refused pack is not worth reading.
+    ...(status >= 400 ? { Connection: 'close' } : {}),
+  });
+  response.end(`${text}\n`);
+}

@@ -1,0 +1,160 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import { fetchPack, listPacks } from './packs.ts';
+import { type RefsDocument, readRefs, type VersionedRefs } from './refs-document.ts';
+
+/**
+ * Bare repositories on disk, made from the store and thrown away at will. Git's own programs read them and add packs; refs are
+ * written by this file alone, always as one `packed-refs` that replaces the old one, so a reader sees one state or the other.
+ */
+export interface RepositoryCache {
+  path(team: string, app: string): string;
+  /** Makes the folder say what the store says now; `create` also where the store knows no such repository yet. */
+  open(team: string, app: string, options?: { create?: boolean }): Promise<VersionedRefs | undefined>;
+  /** Same, when the newest state is at hand already. */
+  update(team: string, app: string, refs: VersionedRefs): Promise<void>;
+  /** Throws the folder away: it was found damaged. */
+  discard(team: string, app: string): Promise<void>;
+}
+
+export function createRepositoryCache(deps: {
+  store: ObjectStore;
+  directory: string;
+  environment: Record<string, string>;
+}): RepositoryCache {
+  const { store, directory, environment } = deps;
+  /** One writer per repository within this process; the last task of each. */
+  const tails = new Map<string, Promise<unknown>>();
+
+  const path = (team: string, app: string): string => join(directory, 'repositories', team, `${app}.git`);
+
+  function exclusive<T>(key: string, task: () => Promise<T>): Promise<T> {
+    const result = (tails.get(key) ?? Promise.resolve()).then(task, task);
+    const tail = result
+      .catch(() => {})
+      .finally(() => {
+        if (tails.get(key) === tail) tails.delete(key);
+      });
+    tails.set(key, tail);
+    return result;
+  }
+
+  async function bringUp(team: string, app: string, refs: VersionedRefs): Promise<void> {
+    const folder = path(team, app);
+    const mark = markOf(refs.etag);
+    let found = await readMark(folder);
+    if (found === undefined) {
+      await createBare(folder);
+      found = '';
+    }
+    // Also when the refs are up to date: packs may have been lost since.
+    const have = new Set(await listPacks(join(folder, 'objects/pack')));
+    for (const id of refs.document.packs) {
+      if (!have.has(id)) await fetchPack(store, { team, app }, id, { path: folder, environment });
+    }
+    if (found !== mark) await writeRefFiles(folder, refs.document, mark);
+  }
+
+  return {
+    path,
+    open: (team, app, options = {}) =>
+      exclusive(`${team}/${app}`, async () => {
+        for (let attempt = 0; ; attempt++) {
+          const refs = await readRefs(store, team, app);
+          if (refs.etag === undefined && options.create !== true) return undefined;
+          try {
+            await bringUp(team, app, refs);
+            return refs;
+          } catch (error) {
+            // Packs that were put together meanwhile are gone from the store, and the document says so by now.
+            if (attempt === 3) throw error;
+            const again = await readRefs(store, team, app);
+            if (again.etag === refs.etag) {
+              if (attempt > 0) throw error;
+              await discardFolder(path(team, app));
+            }
+          }
+        }
+      }),
+    update: (team, app, refs) => exclusive(`${team}/${app}`, () => bringUp(team, app, refs)),
+    discard: (team, app) => exclusive(`${team}/${app}`, () => discardFolder(path(team, app))),
+  };
+}
+
+function markOf(etag: string | undefined): string {
+  return createHash('sha256')
+    .update(etag ?? '')
+    .digest('hex')
+    .slice(0, 24);
+}
+
+/** The state that the folder's refs were written from; '' when they say nothing, undefined when there is no repository. */
+async function readMark(folder: string): Promise<string | undefined> {
+  try {
+    const file = await open(join(folder, 'packed-refs'));
+    try {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(128), 0, 128, 0);
+      return /brickyard-([0-9a-f]{24}) /.exec(buffer.subarray(0, bytesRead).toString('latin1'))?.[1] ?? '';
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** As `git init --bare` does, without starting it. Other processes may do the same at once: the first one's rename stays. */
+async function createBare(folder: string): Promise<void> {
+  await mkdir(dirname(folder), { recursive: true });
+  const temporary = `${folder}.${randomBytes(6).toString('hex')}`;
+  await mkdir(join(temporary, 'objects/pack'), { recursive: true });
+  await mkdir(join(temporary, 'refs'));
+  await writeFile(join(temporary, 'config'), '[core]\n\trepositoryformatversion = 0\n\tbare = true\n');
+  await writeFile(join(temporary, 'HEAD'), 'ref: refs/heads/main\n');
+  await writeFile(join(temporary, 'packed-refs'), '');
+  try {
+    await rename(temporary, folder);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error;
+    await rm(temporary, { recursive: true, force: true });
+    // Something is there without packed-refs: the leftovers of no repository of ours, or another process's new one.
+    if ((await readMark(folder)) === undefined) {
+      await discardFolder(folder);
+      await createBare(folder);
+    }
+  }
+}
+
+async function writeRefFiles(folder: string, document: RefsDocument, mark: string): Promise<void> {
+  const lines = Object.entries(document.refs)
+    .map(([ref, { commit }]) => ({ key: Buffer.from(ref), line: `${commit} ${ref}\n` }))
+    .sort((a, b) => Buffer.compare(a.key, b.key))
+    .map(({ line }) => line);
+  await replaceFile(join(folder, 'HEAD'), `ref: ${document.head}\n`);
+  // Git ignores words it does not know in this line; it takes "sorted" (by bytes) as a promise.
+  await replaceFile(
+    join(folder, 'packed-refs'),
+    `# pack-refs with: sorted brickyard-${mark} \n${lines.join('')}`,
+  );
+}
+
+async function replaceFile(file: string, text: string): Promise<void> {
+  const temporary = `${file}.${randomBytes(6).toString('hex')}`;
+  await writeFile(temporary, text);
+  await rename(temporary, file);
+}
+
+async function discardFolder(folder: string): Promise<void> {
+  const aside = `${folder}.gone-${randomBytes(6).toString('hex')}`;
+  try {
+    await rename(folder, aside);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  await rm(aside, { recursive: true, force: true });
+}
