@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { FastifyPluginAsync } from 'fastify';
 import type { ObjectStore } from '../object-store/object-store.ts';
 import { type AccessRule, createAuthorizer, rulesWithoutRules } from './access-rules.ts';
@@ -34,8 +35,8 @@ export interface Accounts {
   readonly authorizer: Authorizer;
   readonly tokens: Tokens;
   readonly keys: SigningKeys;
-  /** `/token` and `/.well-known/jwks.json`. */
-  readonly tokenRoutes: FastifyPluginAsync;
+  /** `/token` and `/.well-known/jwks.json`; `address` is `ClientOrigin.address`. */
+  tokenRoutes(address: (request: IncomingMessage) => string): FastifyPluginAsync;
   close(): Promise<void>;
 }
 
@@ -63,7 +64,7 @@ export async function createAccounts(options: AccountsOptions): Promise<Accounts
     authorizer,
     tokens,
     keys,
-    tokenRoutes: createTokenRoutes({ passwords, tokens, keys, authorizer }),
+    tokenRoutes: (address) => createTokenRoutes({ passwords, tokens, keys, authorizer, address }),
     close: () => bcrypt.close(),
   };
 }

@@ -65,7 +65,7 @@ function hashKind(hash: string): string {
   if (hash.startsWith('{SHA}')) return 'SHA-1';
   if (hash.startsWith('$5$')) return 'SHA-256 crypt';
   if (hash.startsWith('$6$')) return 'SHA-512 crypt';
-  if (/^\$2/.test(hash)) return 'a damaged bcrypt hash';
+  if (hash.startsWith('$2')) return 'a damaged bcrypt hash';
   return 'something that is no bcrypt hash';
 }
 

@@ -109,7 +109,7 @@ export function createSigningKeys(options: SigningKeysOptions): SigningKeys {
     },
     async rotate() {
       await read();
-      return await create();
+      return create();
     },
   };
 }

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import { InvalidCredentials, TooManyAttempts } from './authenticator.ts';
 import { type Authorizer, anonymous, type Principal } from './authorizer.ts';
@@ -13,6 +14,8 @@ export interface TokenRoutesOptions {
   readonly tokens: Tokens;
   readonly keys: SigningKeys;
   readonly authorizer: Authorizer;
+  /** The client's address as trusted proxies tell it (`core/http/client-origin.ts`), to count failed attempts by. */
+  readonly address: (request: IncomingMessage) => string;
 }
 
 /** What a client wants, read from the query of GET or the form of POST. */
@@ -30,13 +33,13 @@ const maxFormBytes = 64 * 1024;
  * `GET /.well-known/jwks.json`. A token grants what was asked and the rules allow; asking for more is no error.
  */
 export function createTokenRoutes(options: TokenRoutesOptions): FastifyPluginAsync {
-  const { passwords, tokens, keys } = options;
+  const { tokens, keys } = options;
 
   const fromQuery = async (request: FastifyRequest): Promise<TokenRequest> => {
     const query = new URL(request.url, 'http://localhost').searchParams;
     checkService(query.getAll('service'), tokens.service);
     return {
-      principal: await signIn(request, passwords),
+      principal: await signIn(request, options),
       scope: query.getAll('scope'),
       refresh: query.get('offline_token') === 'true',
     };
@@ -96,32 +99,32 @@ export function createTokenRoutes(options: TokenRoutesOptions): FastifyPluginAsy
 }
 
 /** No header = nobody in particular: public repositories are pulled with a token, too. */
-async function signIn(request: FastifyRequest, passwords: PasswordChecker): Promise<Principal> {
+async function signIn(
+  request: FastifyRequest,
+  { passwords, address }: TokenRoutesOptions,
+): Promise<Principal> {
   const { authorization } = request.headers;
   if (authorization === undefined) return anonymous;
   const credentials = parseAuthorization(authorization);
   // A token must not buy another one: it would outlive its time.
   if (credentials.kind !== 'basic') throw new InvalidCredentials('a password is needed here');
-  await passwords.check(credentials.user, credentials.password, request.ip);
+  await passwords.check(credentials.user, credentials.password, address(request.raw));
   return { name: credentials.user, anonymous: false };
 }
 
 async function grantOf(
   form: URLSearchParams,
   request: FastifyRequest,
-  { passwords, tokens }: TokenRoutesOptions,
+  { passwords, tokens, address }: TokenRoutesOptions,
 ): Promise<Principal> {
-  switch (form.get('grant_type')) {
-    case 'password': {
-      const user = form.get('username') ?? '';
-      await passwords.check(user, form.get('password') ?? '', request.ip);
-      return { name: user, anonymous: false };
-    }
-    case 'refresh_token':
-      return await tokens.verifyRefresh(form.get('refresh_token') ?? '');
-    default:
-      throw new BadTokenRequest('unsupported_grant_type', 'grant_type must be password or refresh_token');
+  const grant = form.get('grant_type');
+  if (grant === 'refresh_token') return tokens.verifyRefresh(form.get('refresh_token') ?? '');
+  if (grant === 'password') {
+    const user = form.get('username') ?? '';
+    await passwords.check(user, form.get('password') ?? '', address(request.raw));
+    return { name: user, anonymous: false };
   }
+  throw new BadTokenRequest('unsupported_grant_type', 'grant_type must be password or refresh_token');
 }
 
 class BadTokenRequest extends Error {

@@ -88,7 +88,7 @@ export function createTokens(options: TokensOptions): Tokens {
     const key = await keys.current();
     const issuedAt = Math.floor(now() / 1000);
     const version = principal.anonymous ? undefined : accountVersion(passwords.find(principal.name));
-    return await new SignJWT({ ...claims, ...(version === undefined ? {} : { ver: version }) })
+    return new SignJWT({ ...claims, ...(version === undefined ? {} : { ver: version }) })
       .setProtectedHeader({ alg: key.algorithm, kid: key.kid, typ: headerType[kind] })
       .setIssuer(issuer)
       .setSubject(principal.anonymous ? '' : principal.name)
@@ -132,7 +132,7 @@ export function createTokens(options: TokensOptions): Tokens {
     },
     async issueRefresh(principal) {
       if (refreshTtl === 0 || principal.anonymous) return undefined;
-      return await sign('refresh', principal, refreshTtl, {});
+      return sign('refresh', principal, refreshTtl, {});
     },
     async verify(token) {
       const known = remembered.get(token);
