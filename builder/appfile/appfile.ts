@@ -1,4 +1,4 @@
-import type { DocumentFault } from '../../core/document/document.ts';
+import type { DocumentFault, DocumentPath, SourceDocument } from '../../core/document/document.ts';
 
 /** App.yaml v1 as the schema allows it, before defaults: see `schema.ts` for the meaning of each key. */
 export interface AppFile {
@@ -11,8 +11,11 @@ export interface AppFile {
   readonly envs?: Readonly<Record<string, string>>;
   readonly labels?: Readonly<Record<string, string>>;
   readonly volumes?: readonly string[];
+  readonly dns?: readonly string[];
+  readonly extra_hosts?: readonly string[];
   readonly runtime?: string;
   readonly stop_signal?: string;
+  readonly notify?: string;
 }
 
 export interface AppFileBuild {
@@ -42,16 +45,17 @@ export interface AppFileEntrypoint {
   readonly user?: 'app' | 'root';
   readonly dir?: string;
   readonly restart?: 'no' | 'always' | 'on-failure' | 'unless-stopped';
+  readonly stop_signal?: string;
   readonly resources?: { readonly cpu?: number; readonly memory?: string };
 }
 
 export interface AppFileResult {
   /** Undefined when there is an error among the faults. */
   readonly appfile?: AppFile;
+  /** In the order of their places in the file. */
   readonly faults: readonly DocumentFault[];
+  /** For `formatFaults`. */
+  readonly document: SourceDocument;
   /** Dotted path → place, for faults found later (plan, catalog). */
-  locate(
-    path: readonly (string | number)[],
-    message: { code: string; message: string; hint?: string },
-  ): DocumentFault;
+  locate(path: DocumentPath, message: { code: string; message: string; hint?: string }): DocumentFault;
 }

@@ -43,7 +43,7 @@ export function createSchemaChecker(
     const faults = new Map<string, DocumentFault>();
     for (const error of prune(validate.errors ?? [])) {
       const fault = translate(document, error, codes);
-      const id = `${fault.line}:${fault.column}:${fault.path}:${fault.code}`;
+      const id = `${fault.line}:${fault.column}:${fault.path}:${fault.code}:${fault.message}`;
       if (!faults.has(id)) faults.set(id, fault);
       if (faults.size >= maxFaults) break;
     }
@@ -68,8 +68,15 @@ export function sortFaults(faults: readonly DocumentFault[]): DocumentFault[] {
 /** Leaves out what only repeats another error: the inside of anyOf/oneOf, "if" and the summary of propertyNames. */
 function prune(errors: readonly ErrorObject[]): ErrorObject[] {
   const choices = errors.filter((error) => error.keyword === 'anyOf' || error.keyword === 'oneOf');
+  const wrongType = new Set(
+    errors.filter((error) => error.keyword === 'type').map((error) => error.instancePath),
+  );
   return errors.filter((error) => {
     if (error.keyword === 'if' || error.keyword === 'propertyNames') return false;
+    // A value of the wrong type breaks every other rule for it too.
+    if (error.keyword !== 'type' && wrongType.has(error.instancePath) && error.propertyName === undefined) {
+      return false;
+    }
     return !choices.some(
       (choice) => choice !== error && error.schemaPath.startsWith(`${choice.schemaPath}/`),
     );

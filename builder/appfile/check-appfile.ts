@@ -1,0 +1,165 @@
+import {
+  type DocumentFault,
+  type DocumentPath,
+  formatDocumentPath,
+  type SourceDocument,
+} from '../../core/document/document.ts';
+import { isRepositoryName } from '../../oci/reference.ts';
+import { compileGlob } from '../plan/glob.ts';
+import type { AppFile, AppFileBuild } from './appfile.ts';
+import { checkEntrypoint } from './check-entrypoint.ts';
+import { checkBase, checkEnvironment, checkSignal, hasDots, type Report } from './check-value.ts';
+import { appFileCodes } from './codes.ts';
+import { isMap } from './legacy.ts';
+import { isReservedAppName } from './names.ts';
+import { parseSeconds } from './values.ts';
+
+/** What the schema cannot say. Runs although the schema found faults, so that all come at once: it must survive any value. */
+export function checkAppFile(
+  document: SourceDocument,
+  file: AppFile,
+  known: ReadonlySet<string>,
+): DocumentFault[] {
+  const faults: DocumentFault[] = [];
+  const report: Report = (path, fault) => {
+    if (!known.has(formatDocumentPath(path))) faults.push(document.fault(path, fault));
+  };
+  checkName(file.appname, report);
+  checkBase(['base'], file.base, report);
+  checkSource(file.source, report);
+  checkBuild(file, report);
+  checkEnvironment(['envs'], file.envs, report);
+  if (isMap(file.labels)) {
+    for (const key of Object.keys(file.labels)) {
+      if (!key.startsWith('org.brickyard.')) continue;
+      report(['labels', key], {
+        code: appFileCodes.value,
+        message: 'labels that begin with "org.brickyard." are set by the build',
+        at: 'key',
+      });
+    }
+  }
+  if (Array.isArray(file.volumes)) {
+    for (const [index, path] of (file.volumes as unknown[]).entries()) {
+      if (typeof path !== 'string') continue;
+      const system = /^\/(?:proc|sys|dev|etc|usr|bin|sbin|lib|lib64|boot)(?:\/|$)/.test(path);
+      if (system || hasDots(path)) {
+        const message = hasDots(path)
+          ? 'the path holds "." or ".."'
+          : 'the system’s own directories cannot be volumes';
+        report(['volumes', index], { code: appFileCodes.path, message });
+      }
+    }
+  }
+  checkSignal(['stop_signal'], file.stop_signal, report);
+  if (typeof file.runtime === 'string' && hasDots(file.runtime)) {
+    report(['runtime'], { code: appFileCodes.path, message: 'the path holds "." or ".."' });
+  }
+  if (isMap(file.entrypoints)) {
+    for (const [name, entrypoint] of Object.entries(file.entrypoints)) {
+      if (isMap(entrypoint)) checkEntrypoint(file, name, entrypoint, report);
+    }
+  }
+  return faults;
+}
+
+function checkName(name: unknown, report: Report): void {
+  if (typeof name !== 'string') return;
+  if (isReservedAppName(name)) {
+    report(['appname'], {
+      code: appFileCodes.appName,
+      message: `the name "${name}" is reserved`,
+      hint: `try "${name}-app"`,
+    });
+  } else if (
+    !/^[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*$/.test(name) ||
+    name.length > 32 ||
+    !isRepositoryName(name)
+  ) {
+    report(['appname'], {
+      code: appFileCodes.appName,
+      message:
+        'the name of the application has lower-case letters and digits with single "-" between them, begins with a letter and has at most 32 characters',
+      hint: 'write appname',
+    });
+  } else if (name.includes('_')) {
+    report(['appname'], {
+      code: appFileCodes.advice,
+      message: "'_' in the name of an application is accepted for old ones only",
+      hint: `try "${name.replaceAll('_', '-')}"`,
+      severity: 'warning',
+    });
+  }
+}
+
+function checkSource(source: unknown, report: Report): void {
+  if (!isMap(source)) return;
+  for (const key of ['include', 'exclude']) {
+    const patterns = source[key];
+    if (Array.isArray(patterns)) {
+      for (const [index, pattern] of (patterns as unknown[]).entries()) {
+        if (typeof pattern === 'string') checkGlob(['source', key, index], pattern, report);
+      }
+    }
+  }
+}
+
+function checkGlob(path: DocumentPath, pattern: string, report: Report, at?: 'key'): void {
+  const place = at === undefined ? {} : { at };
+  if (pattern.split('/').includes('..')) {
+    report(path, { code: appFileCodes.path, message: '".." would leave the source', ...place });
+    return;
+  }
+  try {
+    compileGlob(pattern);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    report(path, { code: appFileCodes.path, message: error.message, ...place });
+  }
+}
+
+function checkBuild(file: AppFile, report: Report): void {
+  if (!isMap(file.build)) return;
+  const build = file.build as unknown as AppFileBuild;
+  checkBase(['build', 'base'], build.base, report);
+  if (typeof build.timeout === 'string' && parseSeconds(build.timeout) > 6 * 3600) {
+    report(['build', 'timeout'], { code: appFileCodes.value, message: 'must be at most 6h' });
+  }
+  const network: unknown = build.network;
+  if (network === 'proxy') {
+    report(['build', 'network'], {
+      code: appFileCodes.unsupported,
+      message: '"proxy" is not supported by this version',
+    });
+  }
+  if (!isMap(build.outputs)) return;
+  const home = `/home/${file.appname ?? '<appname>'}`;
+  for (const [pattern, target] of Object.entries(build.outputs)) {
+    const path = ['build', 'outputs', pattern];
+    checkGlob(path, pattern, report, 'key');
+    checkWildcards(path, pattern, target, report);
+    if (typeof target !== 'string') continue;
+    if (hasDots(target)) report(path, { code: appFileCodes.path, message: 'the path holds "." or ".."' });
+    else if (target.replace(/\/$/, '') !== home && !target.startsWith(`${home}/`)) {
+      const message = `outputs go under ${home}, the application’s own directory`;
+      report(path, {
+        code: appFileCodes.path,
+        message,
+        hint: `write "${home}/${target.split('/').pop() ?? ''}"`,
+      });
+    }
+  }
+}
+
+/** A Dockerfile's COPY knows wildcards in one part of a path, and drops the directories it matched; so do we. */
+function checkWildcards(path: DocumentPath, pattern: string, target: unknown, report: Report): void {
+  if (!/[*?]/.test(pattern) || /^(?:[^*?]+\/)?\*\*$/.test(pattern)) return;
+  const parent = pattern.slice(0, pattern.lastIndexOf('/') + 1);
+  if (/[*?]/.test(parent) || pattern.includes('**')) {
+    const message = 'wildcards of an output stand in its last part only, and "**" as the whole last part';
+    report(path, { code: appFileCodes.path, message, at: 'key' });
+  } else if (typeof target === 'string' && !target.endsWith('/')) {
+    const message = 'several files need a directory to go to';
+    report(path, { code: appFileCodes.path, message, hint: `write "${target}/"` });
+  }
+}

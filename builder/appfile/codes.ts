@@ -1,0 +1,19 @@
+import { schemaCodes } from '../../core/document/check-schema.ts';
+import { documentCodes } from '../../core/document/document-codes.ts';
+
+/** Every code that a fault of App.yaml may have; docs/app-yaml.md explains them. */
+export const appFileCodes = {
+  ...documentCodes,
+  ...schemaCodes,
+  /** More than one App.yaml. */ ambiguousFile: 'E005',
+  /** The name of an entrypoint. */ entrypointName: 'E014',
+  /** The name of the application: reserved or wrong. */ appName: 'E015',
+  /** No, several or impossible commands of an entrypoint. */ command: 'E016',
+  /** A port or health check. */ port: 'E017',
+  /** A path or glob. */ path: 'E018',
+  /** A variable that is set for the application. */ environment: 'E019',
+  /** A key of an old format. */ legacy: 'E020',
+  /** A key that this version does not carry out. */ unsupported: 'E021',
+  /** No base image, or one that does not exist or fit. */ base: 'E022',
+  /** Accepted, but probably not meant. */ advice: 'W001',
+} as const;

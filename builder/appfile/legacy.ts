@@ -1,0 +1,102 @@
+import type { DocumentFault, SourceDocument } from '../../core/document/document.ts';
+import { appFileCodes } from './codes.ts';
+
+/** Keys of the formats that Eru and Citadel read (2015 to now), and what says the same in v1. */
+const legacyTop: Readonly<Record<string, string>> = {
+  stages: 'write the last stage as base and source, the one before it as build',
+  builds: 'write the last stage as base and source, the one before it as build',
+  complex_build: 'write the last stage as base and source, the one before it as build',
+  binds: 'write volumes: [/path/in/container]',
+  mount_paths: 'write volumes: [/path/in/container]',
+  permdir: 'write volumes: [/path/in/container]',
+  volumes_request: 'write volumes: [/path/in/container]',
+  meta: 'write labels',
+  hosts: 'write extra_hosts',
+  subscribers: 'write notify',
+  version: 'leave it out: images are tagged by branch and commit',
+  name: 'write appname',
+  container_user: 'write user: root or leave it out',
+  port: 'write ports of an entrypoint',
+  commands: 'write entrypoints',
+  combos: 'leave it out: deployment is the scheduler’s business',
+  permitted_users: 'leave it out: rights are the server’s business',
+  erection_timeout: 'leave it out: deployment is the scheduler’s business',
+  freeze_node: 'leave it out: deployment is the scheduler’s business',
+  smooth_upgrade: 'leave it out: deployment is the scheduler’s business',
+  crontab: 'leave it out: deployment is the scheduler’s business',
+};
+
+const legacyEntrypoint: Readonly<Record<string, string>> = {
+  mem_limit: 'write resources: { memory: 512MB }',
+  health_check: 'write healthcheck: { http_port: 8080, url: /path }',
+  healthcheck_port: 'write healthcheck: { http_port: 8080, url: /path }',
+  healthcheck_url: 'write healthcheck: { http_port: 8080, url: /path }',
+  healthcheck_expected_code: 'write healthcheck: { code: 200 }',
+  publish: 'write ports',
+  exposes: 'write ports',
+  privileged: 'write user: root',
+  permdir: 'write volumes at the top of the file',
+  after_start: 'write hook: { after_start: [...] }',
+  before_stop: 'write hook: { before_stop: [...] }',
+  working_dir: 'write dir',
+  hosts: 'write extra_hosts at the top of the file',
+  network_mode: 'leave it out: networks are the scheduler’s business',
+  network_route: 'leave it out: networks are the scheduler’s business',
+  log: 'leave it out: logs are the scheduler’s business',
+  log_config: 'leave it out: logs are the scheduler’s business',
+  sysctls: 'leave it out: sysctls are the scheduler’s business',
+  image: 'leave it out: all roles share the image',
+  backup_path: 'leave it out: backups are the scheduler’s business',
+  run_and_wait_timeout: 'leave it out: deployment is the scheduler’s business',
+};
+
+/** Keys of v1 that this version does not carry out: silently ignoring a test would be worse than refusing the file. */
+const unsupportedTop: Readonly<Record<string, string>> = {
+  test: 'run the tests as one of the build commands',
+  static: 'run the script as one of the build commands',
+};
+
+const unsupportedBuild: Readonly<Record<string, string>> = {
+  cache: 'leave it out: dependencies are fetched anew in each build',
+  secrets: 'leave it out and use sources that need none',
+};
+
+/** Faults for known keys that cannot be built; the schema calls each of them an unknown key, which these replace. */
+export function checkLegacy(document: SourceDocument): DocumentFault[] {
+  const faults: DocumentFault[] = [];
+  const top = document.value;
+  if (!isMap(top)) return faults;
+  const visit = (
+    map: Record<string, unknown>,
+    path: readonly string[],
+    table: Readonly<Record<string, string>>,
+    code: string,
+    say: (key: string) => string,
+  ): void => {
+    for (const key of Object.keys(map)) {
+      const falcon = path.length === 0 && key.startsWith('falcon-') && table === legacyTop;
+      if (!falcon && !Object.hasOwn(table, key)) continue;
+      const hint = falcon ? 'leave it out: monitoring is not part of the image' : (table[key] ?? '');
+      faults.push(document.fault([...path, key], { code, message: say(key), hint, at: 'key' }));
+    }
+  };
+  const legacy = (key: string): string =>
+    `"${key}" is of an old Eru format, which this version does not build`;
+  const unsupported = (key: string): string => `"${key}" is not supported by this version`;
+  visit(top, [], legacyTop, appFileCodes.legacy, legacy);
+  visit(top, [], unsupportedTop, appFileCodes.unsupported, unsupported);
+  const build = top['build'];
+  if (isMap(build)) visit(build, ['build'], unsupportedBuild, appFileCodes.unsupported, unsupported);
+  const entrypoints = top['entrypoints'];
+  if (isMap(entrypoints)) {
+    for (const [name, entrypoint] of Object.entries(entrypoints)) {
+      if (!isMap(entrypoint)) continue;
+      visit(entrypoint, ['entrypoints', name], legacyEntrypoint, appFileCodes.legacy, legacy);
+    }
+  }
+  return faults;
+}
+
+export function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
