@@ -69,6 +69,8 @@ export interface Role {
   readonly hooks?: { readonly afterStart?: readonly string[]; readonly beforeStop?: readonly string[] };
   readonly resources?: { readonly cpu?: number; readonly memoryBytes?: number };
   readonly restart?: string;
+  /** `SIGTERM` … */
+  readonly stopSignal?: string;
 }
 
 export interface Port {
