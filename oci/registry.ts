@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Descriptor } from './descriptor.ts';
-import type { Digest } from './digest.ts';
+import type { Digest, DigestAlgorithm } from './digest.ts';
 
 /**
  * The one interface that the stored registry, the HTTP client, the memory registry and all decorators speak.
@@ -59,6 +59,11 @@ export interface UploadOwner {
   readonly owner?: string;
 }
 
+export interface StartUploadOptions extends UploadOwner {
+  /** Of the digest that will be given at the end (dev spec: `?digest-algorithm=`); saves reading the bytes again for sha512. Default sha256. */
+  readonly algorithm?: DigestAlgorithm;
+}
+
 export interface WriteOptions extends UploadOwner {
   /** Where the client says this chunk starts (Content-Range); undefined = a streamed body that continues at the offset. */
   readonly start?: number;
@@ -71,6 +76,8 @@ export interface WriteOptions extends UploadOwner {
 export interface PutManifestOptions {
   /** Further tags to set when `reference` is a digest (dev spec: `?tag=a&tag=b`). */
   readonly tags?: readonly string[];
+  /** Those of the tags that are only created or confirmed, never moved: DENIED when one points at another manifest. */
+  readonly immutableTags?: readonly string[];
 }
 
 export interface PutManifestResult {
@@ -83,7 +90,7 @@ export interface PutManifestResult {
 
 export interface Writer {
   /** Opens an upload session. Errors: none of its own. */
-  startUpload(repository: string, options?: UploadOwner): Promise<UploadStatus>;
+  startUpload(repository: string, options?: StartUploadOptions): Promise<UploadStatus>;
   /** Errors: BLOB_UPLOAD_UNKNOWN (also for a session of another repository or owner). */
   uploadStatus(repository: string, id: string, options?: UploadOwner): Promise<UploadStatus>;
   /**

@@ -1,0 +1,17 @@
+import type { ObjectStore } from '../../core/object-store/object-store.ts';
+
+/** The part of a logger that the stored registry needs; a pino logger is one. */
+export interface StoreLog {
+  warn(fields: Record<string, unknown>, message: string): void;
+}
+
+/** What every part of the stored registry is given: the store, and the two things tests replace (time and randomness). */
+export interface StoreContext {
+  readonly store: ObjectStore;
+  /** Milliseconds since the epoch. Only liveness hangs on it, never safety. */
+  readonly clock: () => number;
+  readonly wait: (milliseconds: number) => Promise<void>;
+  /** 128 fresh random bits as 32 lower-case hex digits: nonces, generations, attempts, ids. */
+  readonly random: () => string;
+  readonly log: StoreLog;
+}

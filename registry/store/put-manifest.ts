@@ -1,0 +1,216 @@
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { type Digest, digestAlgorithm, digestOf, isDigest } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import { childrenOf, type Manifest, parseManifest, referrerDescriptor } from '../../oci/manifest.ts';
+import type { PutManifestOptions, PutManifestResult } from '../../oci/registry.ts';
+import { addRepository } from './catalog.ts';
+import type { StoreContext } from './context.ts';
+import { inParallel } from './in-parallel.ts';
+import { type Link, opens, readLink } from './link.ts';
+import {
+  keepCommitted,
+  type ManifestHeader,
+  type ManifestRecord,
+  type ReadableManifest,
+  readManifestRecord,
+} from './manifest-record.ts';
+import { blobReferenceKey, manifestKey, manifestReferenceKey, referrerKey } from './paths.ts';
+import { isUsable, keepAlive, readPointer } from './pointer.ts';
+import { buryRecord, replaceRecord } from './record.ts';
+import { writeTag } from './tags.ts';
+
+/** A claim this young belongs to a push that is still running; an older one is taken over. Liveness only. */
+const claimMilliseconds = 10_000;
+
+/** Pushing one manifest twenty times at once ends well within this. */
+const pushMilliseconds = 60_000;
+
+interface Push {
+  readonly repository: string;
+  readonly bytes: Buffer;
+  readonly manifest: Manifest;
+  readonly descriptor: Descriptor;
+  readonly tags: readonly string[];
+  readonly immutableTags: readonly string[];
+  readonly deadline: number;
+}
+
+/** Links that were live in step 1, by digest. */
+type Links = ReadonlyMap<Digest, Link>;
+
+/**
+ * The steps of design "PUT manifest M in repository R", numbered as there.
+ * Errors: MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, SIZE_TOO_LARGE, DENIED (an immutable tag).
+ */
+export async function putManifest(
+  context: StoreContext,
+  repository: string,
+  reference: string,
+  bytes: Buffer,
+  mediaType: string,
+  options: PutManifestOptions = {},
+): Promise<PutManifestResult> {
+  const manifest = parseManifest(bytes, mediaType);
+  const digest = digestOf(bytes, isDigest(reference) ? digestAlgorithm(reference) : 'sha256');
+  if (isDigest(reference) && reference !== digest) {
+    throw new OciError('DIGEST_INVALID', { detail: { given: reference, actual: digest } });
+  }
+  const descriptor = { mediaType: manifest.mediaType, digest, size: bytes.length };
+  const tags = [...new Set([...(isDigest(reference) ? [] : [reference]), ...(options.tags ?? [])])];
+  const push: Push = {
+    repository,
+    bytes,
+    manifest,
+    descriptor,
+    tags,
+    immutableTags: options.immutableTags ?? [],
+    deadline: context.clock() + pushMilliseconds,
+  };
+  for (;;) {
+    const committed = await commitManifest(context, push);
+    // 7
+    await writeReferrer(context, push, committed.header.attempt);
+    await addRepository(context, repository);
+    await inParallel(tags, (tag) =>
+      writeTag(context, repository, tag, descriptor, push.immutableTags.includes(tag)),
+    );
+    // 8: a DELETE in between may have missed the tag that was written after it looked.
+    if ((await keepCommitted(context, repository, digest)) !== undefined) break;
+    checkDeadline(context, push);
+  }
+  const subject = manifest.subject?.digest;
+  return { descriptor, ...(subject === undefined ? {} : { subject }), tags };
+}
+
+/** Steps 1 to 6: returns once the record is committed, by this push or another one of the same bytes. */
+async function commitManifest(context: StoreContext, push: Push): Promise<ReadableManifest> {
+  const { repository, descriptor } = push;
+  const { digest } = descriptor;
+  for (;;) {
+    // 1 and 2
+    const [links, seen] = await Promise.all([
+      readLinks(context, push),
+      readManifestRecord(context, repository, digest, { headerOnly: true }),
+    ]);
+    const known = await keepCommitted(context, repository, digest, seen);
+    if (known !== undefined) return known;
+    const record = await waitForClaim(context, push, seen);
+    if (record === undefined) continue;
+    // 3
+    const { mediaType, size } = descriptor;
+    const attempt = context.random();
+    const header = { state: 'pending', attempt, mediaType, size } as const;
+    const claim = await replaceRecord<ManifestHeader>(
+      context,
+      manifestKey(repository, digest),
+      record,
+      header,
+      // Its loss with the machine's power leaves references of an attempt that no record knows: garbage.
+      { durability: 'process' },
+    );
+    if (claim === undefined) continue;
+    // 4
+    const references = referenceKeys(push, links, attempt);
+    await inParallel(references, (key) => context.store.put(key, Buffer.alloc(0), { durability: 'process' }));
+    await Promise.all([
+      context.store.syncPrefixes([...new Set(references.map(parentOf))]),
+      inParallel(childrenOf(push.manifest).manifests, (child) => keepCommitted(context, repository, child)),
+    ]);
+    // 5
+    const missing = await findMissing(context, links);
+    if (missing !== undefined) {
+      // After an unknown outcome this throws, and the references stay for the scrub.
+      await buryRecord(context, manifestKey(repository, digest), claim);
+      await context.store.deleteMany(references);
+      throw unknownBlob(missing);
+    }
+    // 6
+    const committed = await replaceRecord<ManifestHeader>(
+      context,
+      manifestKey(repository, digest),
+      claim,
+      { ...header, state: 'committed' },
+      { payload: push.bytes },
+    );
+    if (committed !== undefined) return committed as ReadableManifest;
+    await context.store.deleteMany(references);
+    checkDeadline(context, push);
+  }
+}
+
+/** Step 1. Errors: MANIFEST_BLOB_UNKNOWN. */
+async function readLinks(context: StoreContext, push: Push): Promise<Links> {
+  const { blobs, optionalBlobs } = childrenOf(push.manifest);
+  const digests = [...blobs, ...optionalBlobs];
+  const links = await inParallel(digests, (digest) => readLink(context, push.repository, digest));
+  const live = new Map<Digest, Link>();
+  for (const [index, digest] of digests.entries()) {
+    const link = links[index];
+    if (link?.header !== undefined) live.set(digest, link);
+    else if (index < blobs.length) throw unknownBlob(digest);
+  }
+  // A foreign layer that is here is kept alive like any other; one whose blob is gone must not stop the push.
+  for (const digest of optionalBlobs) {
+    const link = live.get(digest);
+    if (link === undefined) continue;
+    const pointer = await readPointer(context, digest, { headerOnly: true });
+    if (!isUsable(pointer) || !opens(link, pointer)) live.delete(digest);
+  }
+  return live;
+}
+
+/** Step 2: the record to claim; undefined: look again from the start. */
+async function waitForClaim(
+  context: StoreContext,
+  push: Push,
+  seen: ManifestRecord,
+): Promise<ManifestRecord | undefined> {
+  if (seen.header === undefined) return seen;
+  const age = Math.max(0, context.clock() - (seen.modified?.getTime() ?? 0));
+  if (age >= claimMilliseconds) return seen;
+  checkDeadline(context, push);
+  await context.wait(5 + (Number.parseInt(context.random().slice(0, 4), 16) % 20));
+  return undefined;
+}
+
+/** Step 4. */
+function referenceKeys(push: Push, links: Links, attempt: string): string[] {
+  const { repository, descriptor } = push;
+  return [
+    ...[...links.keys()].map((blob) => blobReferenceKey(blob, descriptor.digest, attempt, repository)),
+    ...childrenOf(push.manifest).manifests.map((child) =>
+      manifestReferenceKey(repository, child, descriptor.digest, attempt),
+    ),
+  ];
+}
+
+/** Step 5: references are written, so from now on a collector sees them; what it did before has to be seen here. */
+async function findMissing(context: StoreContext, links: Links): Promise<Digest | undefined> {
+  const missing = await inParallel([...links], async ([digest, link]) => {
+    const pointer = await keepAlive(context, digest);
+    return pointer !== undefined && opens(link, pointer) ? undefined : digest;
+  });
+  return missing.find((digest) => digest !== undefined);
+}
+
+/** Written even when an earlier push committed the record: that push may have died before it came here. */
+async function writeReferrer(context: StoreContext, push: Push, attempt: string): Promise<void> {
+  const { repository, manifest, descriptor } = push;
+  if (manifest.subject === undefined) return;
+  const { digest, size } = descriptor;
+  const key = referrerKey(repository, manifest.subject.digest, digest, attempt);
+  await context.store.put(key, Buffer.from(JSON.stringify(referrerDescriptor(manifest, digest, size))));
+}
+
+function checkDeadline(context: StoreContext, push: Push): void {
+  if (context.clock() < push.deadline) return;
+  throw new OciError('UNAVAILABLE', { message: 'other requests keep changing this manifest; try again' });
+}
+
+function unknownBlob(digest: Digest): OciError {
+  return new OciError('MANIFEST_BLOB_UNKNOWN', { detail: { digest } });
+}
+
+function parentOf(key: string): string {
+  return key.slice(0, key.lastIndexOf('/') + 1);
+}

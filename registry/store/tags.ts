@@ -1,0 +1,85 @@
+import type { Descriptor } from '../../oci/descriptor.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import type { StoreContext } from './context.ts';
+import { tagKey, tagOfKey } from './paths.ts';
+import { buryRecord, type RecordHeader, readRecord, replaceRecord, type Versioned } from './record.ts';
+
+export interface TagHeader extends RecordHeader {
+  readonly state: 'tag';
+  readonly digest: Digest;
+  readonly mediaType: string;
+  /** Bytes of the manifest. */
+  readonly size: number;
+}
+
+export type Tag = Versioned<TagHeader>;
+
+export function readTag(context: StoreContext, repository: string, tag: string): Promise<Tag> {
+  return readRecord<TagHeader>(context, tagKey(repository, tag));
+}
+
+/**
+ * Points the tag at a manifest, always as a new version: a DELETE of the manifest that is under way must not take the tag
+ * that is acknowledged here for the one it saw. Errors: DENIED when `immutable` and the tag points elsewhere.
+ */
+export async function writeTag(
+  context: StoreContext,
+  repository: string,
+  tag: string,
+  manifest: Descriptor,
+  immutable = false,
+): Promise<void> {
+  const { digest, mediaType, size } = manifest;
+  for (;;) {
+    const old = await readTag(context, repository, tag);
+    if (immutable && old.header !== undefined && old.header.digest !== digest) {
+      throw new OciError('DENIED', { message: `the tag ${tag} is immutable and points at another manifest` });
+    }
+    const nonce = context.random();
+    // The reverse first: a tag without its reverse would dangle after its manifest is deleted.
+    const reverse = tagOfKey(repository, digest, tag, nonce);
+    await context.store.put(reverse, Buffer.alloc(0));
+    const header = { state: 'tag', digest, mediaType, size } as const;
+    const written = await replaceRecord<TagHeader>(context, tagKey(repository, tag), old, header, { nonce });
+    if (written === undefined) {
+      await context.store.delete(reverse);
+      continue;
+    }
+    await dropReverse(context, repository, tag, old);
+    return;
+  }
+}
+
+/** Errors: MANIFEST_UNKNOWN. */
+export async function deleteTag(context: StoreContext, repository: string, tag: string): Promise<void> {
+  for (;;) {
+    const old = await readTag(context, repository, tag);
+    if (old.header === undefined) throw new OciError('MANIFEST_UNKNOWN', { detail: { tag } });
+    if (await buryTag(context, repository, tag, old)) return;
+  }
+}
+
+/** Ends exactly this version of the tag. False: it is another version by now. */
+export async function buryTag(
+  context: StoreContext,
+  repository: string,
+  tag: string,
+  version: Tag,
+): Promise<boolean> {
+  if (!(await buryRecord(context, tagKey(repository, tag), version))) return false;
+  await dropReverse(context, repository, tag, version);
+  return true;
+}
+
+/** Whoever ends a version of a tag removes that version's reverse entry. */
+async function dropReverse(
+  context: StoreContext,
+  repository: string,
+  tag: string,
+  version: Tag,
+): Promise<void> {
+  const { header } = version;
+  if (header === undefined) return;
+  await context.store.delete(tagOfKey(repository, header.digest, tag, header.nonce));
+}

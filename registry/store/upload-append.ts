@@ -1,0 +1,207 @@
+import type { Readable } from 'node:stream';
+import {
+  MultipartBusy,
+  MultipartUnknown,
+  type MultipartWriter,
+} from '../../core/object-store/object-store.ts';
+import type { DigestAlgorithm } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import type { WriteOptions } from '../../oci/registry.ts';
+import { inlineLimit } from './blob-commit.ts';
+import type { StoreContext } from './context.ts';
+import { createUploadBody, readHead, type UploadBody } from './upload-body.ts';
+import { createNativeHash, createSavableHash, type UploadHash } from './upload-hash.ts';
+import { busyUpload, readSession, replaceSession, type Session, unknownUpload } from './upload-session.ts';
+
+/** While a long body streams, the session learns of it so often: a server that is killed loses no more than this. */
+const checkpointBytes = 64 * 1024 * 1024;
+const checkpointMilliseconds = 5_000;
+
+const empty = Buffer.alloc(0);
+
+/** A session whose bytes nobody else can add to until `close`. */
+export interface HeldUpload {
+  readonly session: Session;
+  readonly close: () => Promise<void>;
+}
+
+interface Writing extends HeldUpload {
+  readonly writer: MultipartWriter;
+}
+
+/**
+ * Takes the right to write. A session without multipart upload needs no lock: its few bytes are part of the session, and
+ * that changes by compare-and-set. Errors: RANGE_INVALID (another request is writing), BLOB_UPLOAD_UNKNOWN.
+ */
+export async function holdUpload(context: StoreContext, id: string, session: Session): Promise<HeldUpload> {
+  return session.header.multipart === undefined
+    ? { session, close: async () => {} }
+    : holdWriter(context, id, session);
+}
+
+async function holdWriter(context: StoreContext, id: string, session: Session): Promise<Writing> {
+  const { dataKey, multipart, repository, owner } = session.header;
+  if (multipart === undefined) throw new Error('the session has no multipart upload');
+  let writer: MultipartWriter;
+  try {
+    writer = await context.store.multipart.resume(dataKey, multipart);
+  } catch (error) {
+    throw translate(error, id);
+  }
+  try {
+    // Only what the session says now, with the lock held, counts: a writer before us may just have let go.
+    const current = await readSession(context, repository, id, owner === undefined ? {} : { owner });
+    if (current.etag !== session.etag) throw busyUpload();
+    return { session, writer, close: () => writer.close() };
+  } catch (error) {
+    await writer.close();
+    throw error;
+  }
+}
+
+/**
+ * Appends a body; what arrived before a failure is kept. The caller closes what it gets, also after an error was put into
+ * `failure`. `algorithm` is that of the digest where it is known already.
+ */
+export async function appendUpload(
+  context: StoreContext,
+  id: string,
+  session: Session,
+  stream: Readable,
+  options: WriteOptions & { readonly algorithm?: DigestAlgorithm },
+): Promise<HeldUpload> {
+  const body = createUploadBody(stream, options.length);
+  if (session.header.multipart !== undefined) {
+    return appendTo(context, id, await holdWriter(context, id, session), empty, body, options);
+  }
+  const { head, ended } = await readHead(body, inlineLimit - session.payload.length);
+  if (session.payload.length + head.length <= inlineLimit && ended) {
+    const small = head.length === 0 ? session : await appendInline(context, id, session, head);
+    if (body.failure !== undefined) throw body.failure;
+    return { session: small, close: async () => {} };
+  }
+  const large = await beginMultipart(context, id, session);
+  return appendTo(context, id, await holdWriter(context, id, large), head, body, options);
+}
+
+async function appendInline(
+  context: StoreContext,
+  id: string,
+  session: Session,
+  head: Buffer,
+): Promise<Session> {
+  const payload = Buffer.concat([session.payload, head]);
+  const written = await replaceSession(context, id, session, { offset: payload.length }, payload);
+  if (written === undefined) throw busyUpload();
+  return written;
+}
+
+async function beginMultipart(context: StoreContext, id: string, session: Session): Promise<Session> {
+  const { dataKey } = session.header;
+  const multipart = await context.store.multipart.create(dataKey);
+  const begun = await replaceSession(context, id, session, { multipart });
+  if (begun !== undefined) return begun;
+  await context.store.multipart.abort(dataKey, multipart);
+  throw busyUpload();
+}
+
+async function appendTo(
+  context: StoreContext,
+  id: string,
+  held: Writing,
+  head: Buffer,
+  body: UploadBody,
+  options: { readonly chunked?: boolean; readonly algorithm?: DigestAlgorithm },
+): Promise<HeldUpload> {
+  const { writer } = held;
+  let { session } = held;
+  try {
+    const first = head.length > 0 ? head : await body.next();
+    if (first !== undefined) {
+      const hash = await hashSoFar(context, session, options);
+      let unsaved = 0;
+      let saved = context.clock();
+      const keep = async (chunk: Buffer): Promise<void> => {
+        hash.update(chunk);
+        unsaved += chunk.length;
+        await writer.write(chunk);
+      };
+      if (session.payload.length > 0) await keep(session.payload);
+      for (let chunk: Buffer | undefined = first; chunk !== undefined; chunk = await body.next()) {
+        if (chunk.length > 0) await keep(chunk);
+        const now = context.clock();
+        if (unsaved < checkpointBytes && now - saved < checkpointMilliseconds) continue;
+        session = await checkpoint(context, id, session, writer, hash.state());
+        unsaved = 0;
+        saved = now;
+      }
+      session = await checkpoint(context, id, session, writer, hash.finish());
+    }
+    if (body.failure !== undefined) throw body.failure;
+    return { session, close: held.close };
+  } catch (error) {
+    await writer.close();
+    throw translate(error, id);
+  }
+}
+
+async function checkpoint(
+  context: StoreContext,
+  id: string,
+  session: Session,
+  writer: MultipartWriter,
+  hash: ReturnType<UploadHash['state']>,
+): Promise<Session> {
+  const multipart = await writer.checkpoint();
+  const changes = { multipart, offset: multipart.offset, hash };
+  const written = await replaceSession(context, id, session, changes, empty);
+  // Cancelled, or reaped as abandoned.
+  if (written === undefined) throw unknownUpload(id);
+  return written;
+}
+
+/** A hash over everything that the multipart upload holds; the payload is still to be written to both. */
+async function hashSoFar(
+  context: StoreContext,
+  session: Session,
+  options: { readonly chunked?: boolean; readonly algorithm?: DigestAlgorithm },
+): Promise<UploadHash> {
+  const { header, payload } = session;
+  const algorithm = options.algorithm ?? header.algorithm ?? 'sha256';
+  const offset = payload.length > 0 ? 0 : header.offset;
+  const saved = header.hash;
+  if (saved?.state !== undefined && saved.offset === offset && saved.algorithm === algorithm && offset > 0) {
+    return createSavableHash(algorithm, saved);
+  }
+  const hash = options.chunked === true ? await createSavableHash(algorithm) : createNativeHash(algorithm);
+  if (offset > 0) await rehash(context, session, hash);
+  return hash;
+}
+
+/** Feeds `hash` with what arrived in earlier requests. */
+export async function rehash(
+  context: StoreContext,
+  session: Session,
+  hash: { update(chunk: Uint8Array): void },
+): Promise<void> {
+  const { dataKey, multipart } = session.header;
+  if (multipart === undefined) return;
+  for await (const chunk of await context.store.multipart.read(dataKey, multipart)) {
+    hash.update(chunk as Buffer);
+  }
+}
+
+export function translate(error: unknown, id: string): unknown {
+  if (error instanceof MultipartBusy) return busyUpload();
+  if (error instanceof MultipartUnknown) return unknownUpload(id);
+  return error;
+}
+
+/** Errors: RANGE_INVALID. */
+export function checkStart(session: Session, start: number | undefined): void {
+  if (start === undefined || start === session.header.offset) return;
+  throw new OciError('RANGE_INVALID', {
+    message: `the upload goes on at byte ${session.header.offset}, not at ${start}`,
+    detail: { offset: session.header.offset },
+  });
+}

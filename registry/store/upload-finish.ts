@@ -1,0 +1,144 @@
+import type { Readable } from 'node:stream';
+import { MultipartBusy } from '../../core/object-store/object-store.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { type Digest, digestAlgorithm, digestOf } from '../../oci/digest.ts';
+import { isOciError, OciError } from '../../oci/errors.ts';
+import type { WriteOptions } from '../../oci/registry.ts';
+import { type CheckedBytes, commitBlob } from './blob-commit.ts';
+import { resolveBlob } from './blobs.ts';
+import type { StoreContext } from './context.ts';
+import { appendUpload, checkStart, holdUpload, rehash, translate } from './upload-append.ts';
+import { createNativeHash, digestFrom } from './upload-hash.ts';
+import {
+  busyUpload,
+  isStillCommitting,
+  readSession,
+  replaceSession,
+  type Session,
+  unknownUpload,
+} from './upload-session.ts';
+
+/** Errors: BLOB_UPLOAD_UNKNOWN, DIGEST_INVALID, RANGE_INVALID, SIZE_INVALID. */
+export async function finishUpload(
+  context: StoreContext,
+  repository: string,
+  id: string,
+  digest: Digest,
+  body: Readable | undefined,
+  options: WriteOptions,
+): Promise<Descriptor> {
+  const session = await readSession(context, repository, id, options);
+  if (session.header.state === 'done') return repeatFinish(context, session, id, digest);
+  if (session.header.state === 'open') {
+    checkStart(session, options.start);
+    return commitSession(context, id, await seal(context, id, session, digest, body, options), digest);
+  }
+  // A finisher that died, or the same request sent twice: its bytes were checked already.
+  if (session.header.digest !== digest) throw unknownUpload(id);
+  return commitSession(context, id, session, digest);
+}
+
+/** The answer to a final PUT was lost; it may only be given again while the blob is there. */
+async function repeatFinish(
+  context: StoreContext,
+  session: Session,
+  id: string,
+  digest: Digest,
+): Promise<Descriptor> {
+  if (session.header.digest !== digest) throw unknownUpload(id);
+  try {
+    return await resolveBlob(context, session.header.repository, digest);
+  } catch (error) {
+    throw isOciError(error, 'BLOB_UNKNOWN') ? unknownUpload(id) : error;
+  }
+}
+
+/** Appends the last bytes, checks the digest over all of them, and freezes the session. */
+async function seal(
+  context: StoreContext,
+  id: string,
+  session: Session,
+  digest: Digest,
+  body: Readable | undefined,
+  options: WriteOptions,
+): Promise<Session> {
+  const algorithm = digestAlgorithm(digest);
+  const held =
+    body === undefined
+      ? await holdUpload(context, id, session)
+      : await appendUpload(context, id, session, body, { ...options, chunked: false, algorithm });
+  try {
+    const actual = await digestOfSession(context, held.session, digest);
+    if (actual !== digest) throw new OciError('DIGEST_INVALID', { detail: { given: digest, actual } });
+    // Before the lock is let go: nobody may write behind a checked digest.
+    const changes = { state: 'committing', digest, hash: undefined } as const;
+    const sealed = await replaceSession(context, id, held.session, changes);
+    if (sealed === undefined) throw busyUpload();
+    return sealed;
+  } catch (error) {
+    throw translate(error, id);
+  } finally {
+    await held.close();
+  }
+}
+
+async function digestOfSession(context: StoreContext, session: Session, wanted: Digest): Promise<Digest> {
+  const algorithm = digestAlgorithm(wanted);
+  const { header, payload } = session;
+  if (isInline(session)) return digestOf(payload, algorithm);
+  const known = await digestFrom(header.hash, algorithm, header.offset);
+  if (known !== undefined) return known;
+  const hash = createNativeHash(algorithm);
+  await rehash(context, session, hash);
+  return hash.finish().digest as Digest;
+}
+
+function isInline(session: Session): boolean {
+  return session.payload.length === session.header.offset;
+}
+
+async function commitSession(
+  context: StoreContext,
+  id: string,
+  session: Session,
+  digest: Digest,
+): Promise<Descriptor> {
+  const { repository, offset, dataKey, multipart } = session.header;
+  const descriptor = await commitBlob(context, {
+    repository,
+    digest,
+    size: offset,
+    bytes: isInline(session) ? { inline: session.payload } : storedBytes(context, id, session),
+    stillMine: () => isStillCommitting(context, id, digest),
+  });
+  if (descriptor === undefined) throw unknownUpload(id);
+  if (isInline(session) && multipart !== undefined) await context.store.multipart.abort(dataKey, multipart);
+  const changes = { state: 'done', finished: context.clock(), multipart: undefined } as const;
+  // Lost = the same request sent twice wrote it, or a reaper took the session of a blob that is safe by now.
+  await replaceSession(context, id, session, changes, Buffer.alloc(0));
+  return descriptor;
+}
+
+function storedBytes(context: StoreContext, id: string, session: Session): CheckedBytes {
+  const { dataKey, multipart } = session.header;
+  if (multipart === undefined) throw new Error('the session has neither bytes nor a multipart upload');
+  return {
+    dataKey,
+    async complete() {
+      for (let tries = 1; ; tries++) {
+        try {
+          await context.store.multipart.complete(dataKey, multipart);
+          return;
+        } catch (error) {
+          // The same request sent twice is completing it at this moment.
+          if (!(error instanceof MultipartBusy) || tries > 20) throw translate(error, id);
+        }
+        await context.wait(25 * tries);
+      }
+    },
+    async discard() {
+      await context.store.multipart.abort(dataKey, multipart);
+      await context.store.delete(dataKey);
+    },
+  };
+}

@@ -1,0 +1,118 @@
+import type { Readable } from 'node:stream';
+import type { Digest } from '../../oci/digest.ts';
+import type { StartUploadOptions, UploadOwner, UploadStatus, WriteOptions } from '../../oci/registry.ts';
+import type { StoreContext } from './context.ts';
+import { dataKey, pointerKey, uploadKey } from './paths.ts';
+import { type PointerHeader, readPointer } from './pointer.ts';
+import { buryRecord, replaceRecord } from './record.ts';
+import { appendUpload, checkStart } from './upload-append.ts';
+import {
+  readSession,
+  replaceSession,
+  type Session,
+  type SessionHeader,
+  unknownUpload,
+} from './upload-session.ts';
+
+export async function startUpload(
+  context: StoreContext,
+  repository: string,
+  options: StartUploadOptions = {},
+): Promise<UploadStatus> {
+  const id = context.random();
+  const header = {
+    state: 'open',
+    repository,
+    ...(options.owner === undefined ? {} : { owner: options.owner }),
+    dataKey: dataKey(context.random()),
+    offset: 0,
+    ...(options.algorithm === undefined ? {} : { algorithm: options.algorithm }),
+  } as const;
+  const absent = { etag: undefined };
+  const written = await replaceRecord<SessionHeader>(context, uploadKey(id), absent, header, {
+    durability: 'process',
+  });
+  if (written === undefined) throw new Error('a fresh upload id was taken');
+  return { id, offset: 0 };
+}
+
+/** Errors: BLOB_UPLOAD_UNKNOWN. */
+export async function uploadStatus(
+  context: StoreContext,
+  repository: string,
+  id: string,
+  options: UploadOwner = {},
+): Promise<UploadStatus> {
+  const { header } = await readUnfinished(context, repository, id, options);
+  return { id, offset: header.offset };
+}
+
+/** Errors: BLOB_UPLOAD_UNKNOWN, RANGE_INVALID, SIZE_INVALID. */
+export async function writeUpload(
+  context: StoreContext,
+  repository: string,
+  id: string,
+  body: Readable,
+  options: WriteOptions = {},
+): Promise<UploadStatus> {
+  const session = await readUnfinished(context, repository, id, options);
+  if (session.header.state !== 'open') throw unknownUpload(id);
+  checkStart(session, options.start);
+  const held = await appendUpload(context, id, session, body, options);
+  await held.close();
+  return { id, offset: held.session.header.offset };
+}
+
+/** Errors: BLOB_UPLOAD_UNKNOWN. */
+export async function cancelUpload(
+  context: StoreContext,
+  repository: string,
+  id: string,
+  options: UploadOwner = {},
+): Promise<void> {
+  for (;;) {
+    const session = await readUnfinished(context, repository, id, options);
+    const reaping = await replaceSession(context, id, session, { state: 'reaping' });
+    if (reaping === undefined) continue;
+    await dropUpload(context, id, reaping);
+    return;
+  }
+}
+
+/**
+ * Removes the bytes of a session in state `reaping`, and the session. A finisher that runs at this moment either sees that
+ * state before it writes the pointer, or its write fails because the pointer got a new nonce here.
+ */
+export async function dropUpload(context: StoreContext, id: string, session: Session): Promise<void> {
+  const { digest, dataKey: key, multipart } = session.header;
+  const mayBeInUse = digest !== undefined && !(await fenceOff(context, digest, key));
+  if (multipart !== undefined) await context.store.multipart.abort(key, multipart);
+  if (!mayBeInUse) await context.store.delete(key);
+  await context.store.delete(uploadKey(id));
+}
+
+/** Makes every pointer write that was prepared before this moment fail. False: the pointer names `key`, its bytes stay. */
+async function fenceOff(context: StoreContext, digest: Digest, key: string): Promise<boolean> {
+  for (;;) {
+    const pointer = await readPointer(context, digest);
+    if (pointer.header?.dataKey === key) return false;
+    const fenced =
+      pointer.header === undefined
+        ? await buryRecord(context, pointerKey(digest), pointer)
+        : await replaceRecord<PointerHeader>(context, pointerKey(digest), pointer, pointer.header, {
+            payload: pointer.payload,
+          });
+    if (fenced !== false && fenced !== undefined) return true;
+  }
+}
+
+async function readUnfinished(
+  context: StoreContext,
+  repository: string,
+  id: string,
+  options: UploadOwner,
+): Promise<Session> {
+  const session = await readSession(context, repository, id, options);
+  if (session.header.state === 'done') throw unknownUpload(id);
+  return session;
+}
