@@ -87,7 +87,7 @@ describe('the filesystem store', () => {
           for (const [around, prefixLength, after, limit, delimiter, deleted] of questions) {
             const near = keys[prefixLength] ?? around;
             const options: ListOptions = {
-              prefix: [...near].slice(0, prefixLength).join(''),
+              prefix: Array.from(near).slice(0, prefixLength).join(''),
               ...(limit % 2 === 0 && { startAfter: limit % 4 === 0 ? (keys[limit] ?? after) : after }),
               ...(limit > 0 && { limit }),
               ...(delimiter && { delimiter: '/' }),

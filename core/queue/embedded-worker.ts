@@ -1,0 +1,183 @@
+import type { EventBus } from '../events.ts';
+import type { ObjectStore } from '../object-store/object-store.ts';
+import type { JobKeys } from './job-keys.ts';
+import type { JobHandler, JobWorker } from './job-queue.ts';
+import { ended, type JobRun, leaseOf, MAX_STRIKES, runJob } from './run-job.ts';
+import { isTerminal, readJob, type StoredJob, type VersionedJob, writeJob } from './stored-job.ts';
+
+/** A marker without a record is an `add` that died, or one that is about to write its record. */
+const ORPHAN_MS = 60 * 60 * 1000;
+const WATCHED = 1000;
+
+export interface WorkerOptions {
+  readonly store: ObjectStore;
+  readonly keys: JobKeys;
+  readonly events: EventBus;
+  readonly owner: string;
+  readonly now: () => number;
+  readonly leaseMs: number;
+  readonly pollMs: number;
+  readonly retryMs: number;
+  readonly onError: (error: unknown) => void;
+}
+
+/** Takes jobs from the oldest to the newest: at once when told of one, and by looking every `pollMs`. */
+export function createEmbeddedWorker(
+  options: WorkerOptions,
+  handler: JobHandler,
+  concurrency: number,
+): JobWorker {
+  const { store, keys, events, now } = options;
+  const running = new Map<string, JobRun>();
+  const isExpired = createLeaseWatch(options);
+  const shutdown = new AbortController();
+  let wanted = false;
+  let scanning: Promise<void> | undefined;
+  let closing: Promise<void> | undefined;
+
+  const wake = (): void => {
+    wanted = true;
+    scanning ??= scanWhileWanted().finally(() => {
+      scanning = undefined;
+      if (wanted && !shutdown.signal.aborted) wake();
+    });
+  };
+  async function scanWhileWanted(): Promise<void> {
+    while (wanted && !shutdown.signal.aborted) {
+      wanted = false;
+      try {
+        await scan();
+      } catch (error) {
+        options.onError(error);
+      }
+    }
+  }
+  async function scan(): Promise<void> {
+    let startAfter: string | undefined;
+    do {
+      const page = await store.list({
+        prefix: keys.openPrefix,
+        limit: 100,
+        ...(startAfter !== undefined && { startAfter }),
+      });
+      for (const { key, modified } of page.objects) {
+        if (running.size >= concurrency || shutdown.signal.aborted) return;
+        const id = keys.idOfOpen(key);
+        if (running.has(id)) continue;
+        try {
+          await consider(id, modified);
+        } catch (error) {
+          // One damaged record must not keep all others from being found.
+          options.onError(error);
+        }
+      }
+      startAfter = page.next;
+    } while (startAfter !== undefined);
+  }
+
+  async function consider(id: string, markedAt: Date): Promise<void> {
+    const found = await readJob(store, keys.record(id));
+    if (found === undefined) {
+      if (now() - markedAt.getTime() > ORPHAN_MS) await removeOrphan(id);
+      return;
+    }
+    const { job } = found;
+    if (isTerminal(job.state)) {
+      await store.delete(keys.open(id));
+      return;
+    }
+    const died = job.state === 'running';
+    if (died ? !isExpired(found) : job.notBefore !== undefined && Date.parse(job.notBefore) > now()) return;
+    const next = takeUp(job, died, options);
+    const written = await writeJob(store, keys.record(id), next, found);
+    if (written === undefined) return;
+    if (isTerminal(next.state)) await settle(next);
+    else start(written);
+  }
+
+  function start(taken: VersionedJob): void {
+    const { id } = taken.job;
+    const run = runJob({ ...options, key: keys.record(id), shutdown: shutdown.signal }, taken, handler);
+    const done = run.done
+      .then((job) => job && settle(job))
+      .catch(options.onError)
+      .finally(() => {
+        running.delete(id);
+        wake();
+      });
+    running.set(id, { look: run.look, done: done.then(() => undefined) });
+    events.publish(keys.topic, { id, state: 'running' });
+  }
+
+  async function settle(job: StoredJob): Promise<void> {
+    if (isTerminal(job.state)) await store.delete(keys.open(job.id));
+    events.publish(keys.topic, { id: job.id, state: job.state });
+  }
+
+  /** The record may be written right between the look and the deletion: look again, and `add` looks from its side. */
+  async function removeOrphan(id: string): Promise<void> {
+    await store.delete(keys.open(id));
+    const found = await readJob(store, keys.record(id));
+    if (found !== undefined && !isTerminal(found.job.state)) await store.put(keys.open(id), Buffer.alloc(0));
+  }
+
+  const unsubscribe = events.subscribe(keys.topic, (message) => {
+    if (typeof message !== 'object' || message === null || !('state' in message)) return;
+    if (message.state === 'queued') wake();
+    if (message.state === 'cancelling' && typeof message.id === 'string') running.get(message.id)?.look();
+  });
+  const timer = setInterval(wake, options.pollMs);
+  wake();
+
+  return {
+    close() {
+      closing ??= (async () => {
+        clearInterval(timer);
+        unsubscribe();
+        shutdown.abort();
+        await scanning;
+        await Promise.all([...running.values()].map((run) => run.done));
+      })();
+      return closing;
+    },
+  };
+}
+
+/** The record of a job that is taken up now, or that ends here because it was cancelled or has killed too many workers. */
+function takeUp(job: StoredJob, died: boolean, { owner, now, leaseMs }: WorkerOptions): StoredJob {
+  const strikes = job.strikes + (died ? 1 : 0);
+  if (job.cancelReason !== undefined) return { ...ended(job, 'cancelled', now()), error: job.cancelReason };
+  if (strikes >= MAX_STRIKES) {
+    const error = `workers died or lost contact ${strikes} times while they ran this job`;
+    return { ...ended(job, 'failed', now()), strikes, error };
+  }
+  const { notBefore: _, error: __, ...rest } = job;
+  const next = { ...rest, strikes, fence: job.fence + 1, attempts: job.attempts + 1 };
+  return {
+    ...next,
+    state: 'running',
+    startedAt: job.startedAt ?? new Date(now()).toISOString(),
+    lease: { ...leaseOf(next, now() + leaseMs), owner },
+  };
+}
+
+/**
+ * Machines' clocks differ. A lease counts as expired when this worker itself has seen it stand still for its whole length, or when it ran out
+ * longer ago than any honest difference.
+ */
+function createLeaseWatch({ now, leaseMs }: WorkerOptions): (found: VersionedJob) => boolean {
+  const seen = new Map<string, { nonce: string; since: number }>();
+  return ({ job, nonce }) => {
+    const before = seen.get(job.id);
+    if (before?.nonce !== nonce) {
+      seen.delete(job.id);
+      seen.set(job.id, { nonce, since: performance.now() });
+      const oldest = seen.size > WATCHED ? seen.keys().next().value : undefined;
+      if (oldest !== undefined) seen.delete(oldest);
+    }
+    const stoodStill = before?.nonce === nonce && performance.now() - before.since >= leaseMs;
+    const longGone = now() - Date.parse(job.lease?.expiresAt ?? '') >= leaseMs * 2;
+    if (stoodStill || longGone) seen.delete(job.id);
+    return stoodStill || longGone;
+  };
+}

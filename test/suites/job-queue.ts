@@ -1,0 +1,291 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  JobFailed,
+  type JobHandler,
+  type JobQueue,
+  type JobRecord,
+  type JobWorker,
+} from '../../core/queue/job-queue.ts';
+
+export interface QueueUnderTest {
+  /** Lease 300 ms, retries after 10 ms. Every call gives another view of one queue, as another process would have it. */
+  open(): JobQueue;
+  close(): Promise<void> | void;
+}
+
+/** What every job queue must do within a process; job-queue-processes.test.ts has what takes several. */
+export function jobQueueSuite(name: string, create: () => Promise<QueueUnderTest> | QueueUnderTest): void {
+  describe(`${name} is a job queue`, () => {
+    let opened: QueueUnderTest;
+    let queue: JobQueue;
+    let workers: JobWorker[];
+    beforeEach(async () => {
+      opened = await create();
+      queue = opened.open();
+      workers = [];
+    });
+    afterEach(async () => {
+      await Promise.all(workers.map((worker) => worker.close()));
+      await opened.close();
+    });
+
+    const work = (handler: JobHandler, concurrency = 1, on = queue): JobWorker => {
+      const worker = on.work(handler, { concurrency });
+      workers.push(worker);
+      return worker;
+    };
+    const until = (id: string, ...states: JobRecord['state'][]): Promise<JobRecord> =>
+      vi.waitFor(
+        async () => {
+          const job = await queue.get(id);
+          if (job === undefined || !states.includes(job.state)) throw new Error(`${id} is ${job?.state}`);
+          return job;
+        },
+        { timeout: 8_000, interval: 5 },
+      );
+    const forever: JobHandler = (_, { signal }) =>
+      new Promise((_resolve, reject) => {
+        if (signal.aborted) reject(signal.reason);
+        signal.addEventListener('abort', () => reject(signal.reason));
+      });
+
+    it('runs a job and keeps its result', async () => {
+      const added = await queue.add({ id: 'job-1', payload: { text: 'hello' } });
+      work(async (job) => ({ echo: job.payload['text'] ?? '' }));
+
+      const job = await until('job-1', 'succeeded');
+
+      expect(added).toMatchObject({ id: 'job-1', state: 'queued', attempts: 0 });
+      expect(job).toMatchObject({ payload: { text: 'hello' }, result: { echo: 'hello' }, attempts: 1 });
+      expect(Date.parse(job.finishedAt ?? '')).toBeGreaterThanOrEqual(Date.parse(job.startedAt ?? ''));
+      expect(job.lease).toBeUndefined();
+    });
+
+    it('tells a waiting worker at once', async () => {
+      let startedAt = 0;
+      work(async () => {
+        startedAt = performance.now();
+        return {};
+      });
+      await queue.add({ id: 'first', payload: {} });
+      await until('first', 'succeeded');
+
+      const addedAt = performance.now();
+      await queue.add({ id: 'second', payload: {} });
+      await until('second', 'succeeded');
+
+      expect(startedAt - addedAt).toBeLessThan(200);
+    });
+
+    it('ignores a second add of the same id', async () => {
+      await queue.add({ id: 'job-1', payload: { n: 1 } });
+      const again = await queue.add({ id: 'job-1', payload: { n: 2 } });
+      expect(again.payload).toEqual({ n: 1 });
+      work(async () => ({}));
+      await until('job-1', 'succeeded');
+
+      expect((await queue.add({ id: 'job-1', payload: { n: 3 } })).state).toBe('succeeded');
+      expect(await queue.list()).toHaveLength(1);
+    });
+
+    it('knows nothing of other ids', async () => {
+      expect(await queue.get('nothing')).toBeUndefined();
+      expect(await queue.get('../x')).toBeUndefined();
+      expect(await queue.cancel('nothing', 'why')).toBeUndefined();
+    });
+
+    it('takes jobs from the oldest to the newest', async () => {
+      for (const id of ['b', 'd', 'a', 'c']) await queue.add({ id, payload: {} });
+      const order: string[] = [];
+      work(async (job) => {
+        order.push(job.id);
+        return {};
+      });
+
+      await until('d', 'succeeded');
+
+      expect(order).toEqual(['a', 'b', 'c', 'd']);
+    });
+
+    it('lists the newest first, page by page', async () => {
+      for (const id of ['01', '02', '02b', '03', '1']) await queue.add({ id, payload: {} });
+
+      const ids = async (options?: Parameters<JobQueue['list']>[0]) =>
+        (await queue.list(options)).map((job) => job.id);
+
+      expect(await ids()).toEqual(['1', '03', '02b', '02', '01']);
+      expect(await ids({ limit: 2 })).toEqual(['1', '03']);
+      expect(await ids({ limit: 2, before: '03' })).toEqual(['02b', '02']);
+      expect(await ids({ before: '01' })).toEqual([]);
+    });
+
+    it('runs as many at once as it was told, and no more', async () => {
+      let now = 0;
+      let most = 0;
+      const gates: (() => void)[] = [];
+      work(async () => {
+        most = Math.max(most, ++now);
+        await new Promise<void>((resolve) => gates.push(resolve));
+        now--;
+        return {};
+      }, 2);
+      for (const id of ['a', 'b', 'c', 'd']) await queue.add({ id, payload: {} });
+
+      await vi.waitFor(() => expect(gates).toHaveLength(2));
+      await vi.waitFor(async () => {
+        for (const open of gates.splice(0)) open();
+        expect((await queue.list()).every((job) => job.state === 'succeeded')).toBe(true);
+      });
+
+      expect(most).toBe(2);
+    });
+
+    it('gives each job to one of many workers', async () => {
+      const runs: string[] = [];
+      for (let index = 0; index < 4; index++) {
+        work(
+          async (job) => {
+            runs.push(job.id);
+            return {};
+          },
+          2,
+          opened.open(),
+        );
+      }
+      const ids = Array.from({ length: 20 }, (_, index) => `job-${String(index).padStart(2, '0')}`);
+      await Promise.all(ids.map((id) => queue.add({ id, payload: {} })));
+      for (const id of ids) await until(id, 'succeeded');
+
+      expect(runs.toSorted()).toEqual(ids);
+    });
+
+    it('does not retry a fault of the job itself', async () => {
+      let runs = 0;
+      work(async () => {
+        runs++;
+        throw new JobFailed('App.yaml line 3 is wrong');
+      });
+      await queue.add({ id: 'a', payload: {} });
+
+      const job = await until('a', 'failed');
+
+      expect(job.error).toBe('App.yaml line 3 is wrong');
+      expect(runs).toBe(1);
+    });
+
+    it('retries a fault of the farm, with a higher fence, and keeps the last word', async () => {
+      const fences: number[] = [];
+      work(async (_, { fence }) => {
+        fences.push(fence);
+        throw new Error('the engine went away');
+      });
+      await queue.add({ id: 'a', payload: {} });
+
+      const job = await until('a', 'failed');
+
+      expect(job).toMatchObject({ error: 'the engine went away', attempts: 3 });
+      expect(fences).toHaveLength(3);
+      expect(fences.every((fence, index) => index === 0 || fence > (fences[index - 1] ?? 0))).toBe(true);
+    });
+
+    it('forgets the fault once a retry succeeds', async () => {
+      let runs = 0;
+      work(async () => {
+        if (++runs === 1) throw new Error('the engine went away');
+        return { runs };
+      });
+      await queue.add({ id: 'a', payload: {} });
+
+      const job = await until('a', 'succeeded');
+
+      expect(job.result).toEqual({ runs: 2 });
+      expect(job.error).toBeUndefined();
+    });
+
+    it('cancels what waits', async () => {
+      await queue.add({ id: 'a', payload: {} });
+
+      const cancelled = await queue.cancel('a', 'changed my mind');
+      let runs = 0;
+      work(async () => ({ runs: ++runs }));
+      await queue.add({ id: 'b', payload: {} });
+      await until('b', 'succeeded');
+
+      expect(cancelled).toMatchObject({ state: 'cancelled', error: 'changed my mind' });
+      expect(runs).toBe(1);
+      expect(await queue.cancel('b', 'too late')).toMatchObject({ state: 'succeeded' });
+    });
+
+    it('aborts what runs, from wherever it is cancelled', async () => {
+      work(forever);
+      await queue.add({ id: 'a', payload: {} });
+      await until('a', 'running');
+
+      await opened.open().cancel('a', 'enough');
+
+      expect(await until('a', 'cancelled')).toMatchObject({ error: 'enough' });
+    });
+
+    it('renews the lease of a long job', async () => {
+      let finish: () => void = () => {};
+      work(async () => {
+        await new Promise<void>((resolve) => {
+          finish = resolve;
+        });
+        return {};
+      });
+      let stolen = 0;
+      await queue.add({ id: 'a', payload: {} });
+      const first = await until('a', 'running');
+      work(async () => ({ stolen: ++stolen }), 1, opened.open());
+
+      await vi.waitFor(
+        async () => {
+          const renewed = Date.parse((await queue.get('a'))?.lease?.expiresAt ?? '');
+          expect(renewed - Date.parse(first.lease?.expiresAt ?? '')).toBeGreaterThan(900);
+        },
+        { timeout: 5_000 },
+      );
+      finish();
+
+      expect(await until('a', 'succeeded')).toMatchObject({ attempts: 1 });
+      expect(stolen).toBe(0);
+    });
+
+    it('confirms a lease that is held', async () => {
+      work(async (_, context) => {
+        await context.confirmLease();
+        return {};
+      });
+      await queue.add({ id: 'a', payload: {} });
+
+      expect(await until('a', 'succeeded')).toMatchObject({ attempts: 1 });
+    });
+
+    it('hands a job back when its worker closes, and that is no fault', async () => {
+      for (let round = 0; round < 4; round++) {
+        const worker = work(forever);
+        if (round === 0) await queue.add({ id: 'a', payload: {} });
+        await until('a', 'running');
+        await worker.close();
+        expect(await queue.get('a')).toMatchObject({ state: 'queued' });
+      }
+      work(async () => ({ done: true }));
+
+      expect(await until('a', 'succeeded')).toMatchObject({ result: { done: true } });
+    });
+
+    it('lets a job that is nearly done finish when its worker closes', async () => {
+      const worker = work(
+        (_, { signal }) =>
+          new Promise((resolve) => signal.addEventListener('abort', () => resolve({ pushed: true }))),
+      );
+      await queue.add({ id: 'a', payload: {} });
+      await until('a', 'running');
+
+      await worker.close();
+
+      expect(await queue.get('a')).toMatchObject({ state: 'succeeded', result: { pushed: true } });
+    });
+  });
+}
