@@ -1,0 +1,236 @@
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import Docker from 'dockerode';
+import type { Logger } from '../../core/log.ts';
+import type { Registry } from '../../oci/registry.ts';
+import { createBaseImages } from './docker/base-image.ts';
+import { type ContainerApi, ContainerApiError, type ContainerOptions } from './docker/container-api.ts';
+import { findSocket } from './docker/find-socket.ts';
+import { removeOrphans } from './docker/owner.ts';
+import { createSandbox, type SandboxLimits, sandboxLimits } from './docker/sandbox.ts';
+import type { Sandbox } from './engine.ts';
+
+export interface DockerEngineOptions {
+  /** Path of the engine's socket, or `auto` (default): DOCKER_HOST, then where Docker and Podman put theirs. */
+  readonly socket?: string;
+  /** Default: the process's own. Only DOCKER_HOST, CONTAINER_HOST and XDG_RUNTIME_DIR are read. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** Where base images are read from and what the engine builds is put. */
+  readonly registry: Registry;
+  readonly log: Logger;
+  /** Default: 2 GiB of memory, 2 CPUs, 512 processes; see `SandboxLimits`. */
+  readonly limits?: Partial<SandboxLimits>;
+}
+
+export interface DockerEngine {
+  readonly socketPath: string;
+  /** Runs `build:` commands. */
+  readonly sandbox: Sandbox;
+  /** Returns when what its sandboxes made is removed; running ones are not ended (abort their signals). */
+  close(): Promise<void>;
+}
+
+/**
+ * The container engine of this machine, Docker or Podman, where one answers; undefined = none does. Removes what sandboxes of
+ * a killed server left behind in it.
+ */
+export async function createDockerEngine(options: DockerEngineOptions): Promise<DockerEngine | undefined> {
+  const { registry, log, limits = {}, environment = process.env, socket = 'auto' } = options;
+  const socketPath = await findSocket({ socket, environment });
+  if (socketPath === undefined) return undefined;
+  const api = createContainerApi(socketPath);
+  try {
+    const removed = await removeOrphans(api, Date.now());
+    if (removed > 0) log.info({ removed }, 'removed what sandboxes of an ended server left behind');
+  } catch (error) {
+    log.warn({ err: error, socketPath }, 'could not look for what earlier sandboxes left behind');
+  }
+  const sandbox = createSandbox({
+    api,
+    images: createBaseImages(api, registry),
+    log,
+    limits: { ...sandboxLimits, ...limits },
+  });
+  return { socketPath, sandbox, close: () => sandbox.settled() };
+}
+
+/** Docker's HTTP API through dockerode; the only place that knows it. */
+function createContainerApi(socketPath: string): ContainerApi {
+  const docker = new Docker({ socketPath });
+
+  return {
+    async inspectImage(name) {
+      const found = await unlessMissing(docker.getImage(name).inspect());
+      // Podman leaves the list out for an image without layers.
+      return found === undefined ? undefined : { id: found.Id, diffIds: found.RootFS.Layers ?? [] };
+    },
+    async loadImage(archive, signal) {
+      const answer = await sending(archive, () =>
+        docker.loadImage(archive, { quiet: true, abortSignal: signal }),
+      );
+      await checkMessages(answer as Readable, signal);
+    },
+    async saveImage(name) {
+      return (await attempt(docker.getImage(name).get())) as Readable;
+    },
+    async removeImage(name) {
+      await unlessMissing(docker.getImage(name).remove({ force: true }));
+    },
+    async buildImage(context, { tag, labels }, signal) {
+      return (await sending(context, () =>
+        docker.buildImage(context, {
+          t: tag,
+          labels: { ...labels },
+          rm: true,
+          forcerm: true,
+          pull: false,
+          version: '1',
+          abortSignal: signal,
+        }),
+      )) as Readable;
+    },
+
+    async createVolume(name, labels) {
+      await attempt(docker.createVolume({ Name: name, Labels: { ...labels } }));
+    },
+    async removeVolume(name) {
+      await unlessMissing(docker.getVolume(name).remove({ force: true }));
+    },
+    async listVolumes(label) {
+      const { Volumes } = await attempt(docker.listVolumes({ filters: { label: [label] } }));
+      return (Volumes ?? []).map((volume) => ({ name: volume.Name, labels: volume.Labels ?? {} }));
+    },
+
+    async createContainer(container) {
+      return (await attempt(docker.createContainer(createOptions(container)))).id;
+    },
+    async startContainer(id) {
+      await attempt(docker.getContainer(id).start());
+    },
+    async waitContainer(id, signal) {
+      await attempt(docker.getContainer(id).wait({ abortSignal: signal }));
+    },
+    async containerEnd(id) {
+      const { State } = await attempt(docker.getContainer(id).inspect());
+      return { exitCode: State.ExitCode, outOfMemory: State.OOMKilled, error: State.Error };
+    },
+    async killContainer(id) {
+      await unlessMissing(docker.getContainer(id).kill(), 409);
+    },
+    async removeContainer(id) {
+      await unlessMissing(docker.getContainer(id).remove({ force: true, v: true }));
+    },
+    async listContainers(label) {
+      const found = await attempt(docker.listContainers({ all: true, filters: { label: [label] } }));
+      return found.map((container) => ({ id: container.Id, labels: container.Labels ?? {} }));
+    },
+    async attach(id) {
+      const options = { stream: true, stdout: true, stderr: true, hijack: true };
+      return (await attempt(docker.getContainer(id).attach(options))) as unknown as Readable;
+    },
+
+    async putArchive(id, path, archive, signal) {
+      await sending(archive, () =>
+        docker.getContainer(id).putArchive(archive, { path, abortSignal: signal }),
+      );
+    },
+    async getArchive(id, path, signal) {
+      return (await attempt(docker.getContainer(id).getArchive({ path, abortSignal: signal }))) as Readable;
+    },
+  };
+}
+
+function createOptions(container: ContainerOptions): Docker.ContainerCreateOptions {
+  const [entrypoint = '', ...command] = container.argv;
+  return {
+    Image: container.image,
+    Labels: { ...container.labels },
+    Entrypoint: [entrypoint],
+    Cmd: command,
+    Env: Object.entries(container.environment).map(([name, value]) => `${name}=${value}`),
+    User: container.user,
+    WorkingDir: container.workingDirectory,
+    AttachStdout: true,
+    AttachStderr: true,
+    // A base image's own would run beside the build.
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: {
+      NetworkMode: container.network === 'none' ? 'none' : 'bridge',
+      ReadonlyRootfs: true,
+      Tmpfs: { '/tmp': `rw,exec,nosuid,nodev,mode=1777,size=${container.tmpSize}` },
+      Mounts: [{ Type: 'volume', Source: container.volume, Target: container.mountPoint }],
+      CapDrop: ['ALL'],
+      SecurityOpt: ['no-new-privileges'],
+      Memory: container.memory,
+      MemorySwap: container.memory,
+      NanoCpus: container.cpus * 1e9,
+      PidsLimit: container.processes,
+      Ulimits: [
+        { Name: 'core', Soft: 0, Hard: 0 },
+        { Name: 'fsize', Soft: container.fileSize, Hard: container.fileSize },
+      ],
+      // What is attached is all there is: nothing piles up at the engine.
+      LogConfig: { Type: 'none', Config: {} },
+      RestartPolicy: { Name: 'no' },
+    },
+  };
+}
+
+/** Names the engine as the source of an error, so that it is told from a fault of the build. */
+async function attempt<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof Error && error.name === 'AbortError') throw error;
+    throw new ContainerApiError(`container engine: ${(error as Error).message.trim()}`, { cause: error });
+  }
+}
+
+async function unlessMissing<T>(call: Promise<T>, alsoFine?: number): Promise<T | undefined> {
+  try {
+    return await call;
+  } catch (error) {
+    const { statusCode } = error as { statusCode?: number };
+    if (statusCode === 404 || (alsoFine !== undefined && statusCode === alsoFine)) return undefined;
+    return attempt(Promise.reject(error as Error));
+  }
+}
+
+/** A failing source fails the call by its own error, and a failing call ends the source: dockerode only pipes. */
+async function sending<T>(source: Readable, call: () => Promise<T>): Promise<T> {
+  let failure: Error | undefined;
+  source.once('error', (error) => {
+    failure = error;
+  });
+  try {
+    return await attempt(call());
+  } catch (error) {
+    throw failure ?? error;
+  } finally {
+    source.destroy();
+  }
+}
+
+/** Engines answer 200 before they begin: a failure stands in the lines of the answer, where dockerode's followProgress overlooks it. */
+async function checkMessages(answer: Readable, signal: AbortSignal): Promise<void> {
+  let text = '';
+  await pipeline(
+    answer,
+    async (source: AsyncIterable<Buffer>) => {
+      for await (const chunk of source) text = (text + chunk.toString()).slice(-65_536);
+    },
+    { signal },
+  );
+  for (const line of text.split('\n')) {
+    const { error } = parseMessage(line);
+    if (error !== undefined) throw new ContainerApiError(`container engine: ${error}`);
+  }
+}
+
+function parseMessage(line: string): { error?: string } {
+  try {
+    return JSON.parse(line) as { error?: string };
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,73 @@
+import type { Readable } from 'node:stream';
+
+/** What the rooms behind `docker.ts` ask of a container engine: Docker's HTTP API, of which Podman speaks a dialect. */
+export interface ContainerApi {
+  /** Undefined = no such image. */
+  inspectImage(name: string): Promise<{ id: string; diffIds: readonly string[] } | undefined>;
+  /** Loads a docker-archive. Errors: ContainerApiError, also for what the engine reports inside of a successful answer. */
+  loadImage(archive: Readable, signal: AbortSignal): Promise<void>;
+  /** A docker-archive of one image; the caller consumes or destroys it. */
+  saveImage(name: string, signal: AbortSignal): Promise<Readable>;
+  /** Removing what is not there is no error. */
+  removeImage(name: string): Promise<void>;
+  /** Runs the classic builder over a tar of the context; the answer is the stream of its JSON lines. */
+  buildImage(context: Readable, options: BuildImageOptions, signal: AbortSignal): Promise<Readable>;
+
+  createVolume(name: string, labels: Labels): Promise<void>;
+  /** Removing what is not there is no error. */
+  removeVolume(name: string): Promise<void>;
+  listVolumes(label: string): Promise<readonly { name: string; labels: Labels }[]>;
+
+  /** Returns the container's id. */
+  createContainer(options: ContainerOptions): Promise<string>;
+  startContainer(id: string): Promise<void>;
+  /** Resolves when it has ended. */
+  waitContainer(id: string, signal: AbortSignal): Promise<void>;
+  containerEnd(id: string): Promise<{ exitCode: number; outOfMemory: boolean; error: string }>;
+  /** SIGKILL to all of its processes; killing what has ended is no error. */
+  killContainer(id: string): Promise<void>;
+  /** Forced; removing what is not there is no error. */
+  removeContainer(id: string): Promise<void>;
+  listContainers(label: string): Promise<readonly { id: string; labels: Labels }[]>;
+  /** Standard output and error from the very start when attached before it, in frames (`log-lines.ts`). */
+  attach(id: string): Promise<Readable>;
+
+  /** Unpacks a tar into `path`, which lies in a volume; owners are numeric. */
+  putArchive(id: string, path: string, archive: Readable, signal: AbortSignal): Promise<void>;
+  /** A tar of `path`, its names starting with the path's last part; the caller consumes or destroys it. */
+  getArchive(id: string, path: string, signal: AbortSignal): Promise<Readable>;
+}
+
+export type Labels = Readonly<Record<string, string>>;
+
+export interface BuildImageOptions {
+  readonly tag: string;
+  readonly labels: Labels;
+}
+
+export interface ContainerOptions {
+  readonly image: string;
+  readonly labels: Labels;
+  readonly argv: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  /** Numeric, `uid:gid`. */
+  readonly user: string;
+  readonly volume: string;
+  /** Where the volume is mounted; an empty one gets what the image holds there. */
+  readonly mountPoint: string;
+  readonly workingDirectory: string;
+  readonly network: 'none' | 'open';
+  /** Bytes, swap included. */
+  readonly memory: number;
+  readonly cpus: number;
+  readonly processes: number;
+  /** Bytes of one file that a process may write. */
+  readonly fileSize: number;
+  /** Bytes of the memory file system at /tmp. */
+  readonly tmpSize: number;
+}
+
+/** The engine refused or could not; the fault is the farm's or the engine's, not the build's. */
+export class ContainerApiError extends Error {
+  override readonly name = 'ContainerApiError';
+}

@@ -1,0 +1,76 @@
+/** Longer lines are cut into parts of this many bytes: a build that never ends its line must not fill the memory. */
+const longestLine = 32_768;
+
+/** Complete lines of a container's output. stdout and stderr are kept apart until a line is complete. */
+export async function* logLines(frames: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
+  const splitters = [createSplitter(), createSplitter(), createSplitter()] as const;
+  for await (const { stream, bytes } of demultiplex(frames)) {
+    yield* splitters[stream].add(bytes);
+  }
+  for (const splitter of splitters) yield* splitter.end();
+}
+
+/**
+ * Docker Engine API "Stream format" (containers/attach): 8 bytes [stream, 0, 0, 0, size as 32 bits big-endian], then the
+ * bytes. Frames may be cut anywhere by the transport and are given out in the parts in which they come.
+ */
+async function* demultiplex(
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<{ stream: 0 | 1 | 2; bytes: Buffer }, void, undefined> {
+  const header = Buffer.alloc(8);
+  let headerBytes = 0;
+  let remaining = 0;
+  for await (const part of chunks) {
+    const chunk = Buffer.from(part.buffer, part.byteOffset, part.byteLength);
+    for (let offset = 0; offset < chunk.length; ) {
+      if (remaining === 0) {
+        const copied = chunk.copy(header, headerBytes, offset, offset + 8 - headerBytes);
+        headerBytes += copied;
+        offset += copied;
+        if (headerBytes < 8) continue;
+        headerBytes = 0;
+        remaining = header.readUInt32BE(4);
+        continue;
+      }
+      const bytes = chunk.subarray(offset, offset + remaining);
+      offset += bytes.length;
+      remaining -= bytes.length;
+      const stream = header[0];
+      yield { stream: stream === 2 ? 2 : stream === 1 ? 1 : 0, bytes };
+    }
+  }
+}
+
+function createSplitter(): {
+  add(bytes: Buffer): Generator<string, void, undefined>;
+  end(): Generator<string, void, undefined>;
+} {
+  let held: Buffer[] = [];
+  let size = 0;
+  const take = (): string => {
+    const line = Buffer.concat(held).toString();
+    held = [];
+    size = 0;
+    return line.endsWith('\r') ? line.slice(0, -1) : line;
+  };
+  return {
+    *add(bytes) {
+      for (let start = 0; start < bytes.length; ) {
+        const newline = bytes.indexOf(0x0a, start);
+        const end = Math.min(newline === -1 ? bytes.length : newline, start + longestLine - size);
+        held.push(bytes.subarray(start, end));
+        size += end - start;
+        if (end === newline) {
+          yield take();
+          start = end + 1;
+        } else {
+          start = end;
+          if (size >= longestLine) yield take();
+        }
+      }
+    },
+    *end() {
+      if (size > 0) yield take();
+    },
+  };
+}
