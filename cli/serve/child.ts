@@ -1,6 +1,6 @@
 import { createEventBus } from '../../core/events.ts';
 import { reportFailure } from '../../core/process.ts';
-import type { FromChild, ToChild } from './messages.ts';
+import type { FromChild, ServeOptions, ToChild } from './messages.ts';
 import { startHttpProcess } from './http-process.ts';
 import { startWorkerProcess } from './worker-process.ts';
 
@@ -11,7 +11,27 @@ const send = (message: FromChild): void => {
   if (process.connected) process.send?.(message, undefined, undefined, () => {});
 };
 const events = createEventBus((topic, message) => send({ type: 'event', topic, message }));
-let running: Promise<{ close(): Promise<void> }> | undefined;
+let running: Promise<{ close(): Promise<void> } | undefined> | undefined;
+
+const start = async (options: ServeOptions): Promise<{ close(): Promise<void> } | undefined> => {
+  try {
+    if (kind === 'worker') {
+      const worker = await startWorkerProcess(options, events);
+      send({ type: 'ready' });
+      return worker;
+    }
+    const http = await startHttpProcess(options, events);
+    send({ type: 'ready', port: http.port });
+    return http;
+  } catch (error) {
+    let text = '';
+    const exitCode = reportFailure(error, (line) => {
+      text += line;
+    });
+    send({ type: 'failed', text: text.replace(/^brickyard: /, '').trimEnd(), exitCode });
+    return undefined;
+  }
+};
 
 const stop = async (): Promise<void> => {
   try {
@@ -28,17 +48,7 @@ process.on('disconnect', () => void stop());
 process.on('message', (message: ToChild) => {
   switch (message.type) {
     case 'start':
-      running = kind === 'worker' ? startWorkerProcess(message.options, events) : startHttpProcess(message.options, events);
-      running.then(
-        (part) => send('port' in part ? { type: 'ready', port: part.port as number } : { type: 'ready' }),
-        (error: unknown) => {
-          let text = '';
-          const exitCode = reportFailure(error, (line) => {
-            text += line;
-          });
-          send({ type: 'failed', text: text.replace(/^brickyard: /, '').trimEnd(), exitCode });
-        },
-      );
+      running = start(message.options);
       break;
     case 'event':
       events.deliver(message.topic, message.message);

@@ -2,7 +2,6 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { pushLargeBlob, pushParallel, reads, uploadMemory } from './cases/registry.ts';
-import { changeOneFile } from './cases/build.ts';
 import type { Comparison } from './measure.ts';
 import { startBrickyard, startDockerRegistry } from './peers.ts';
 import { table } from './report.ts';
@@ -44,6 +43,8 @@ try {
   }
   if (selected.has('build')) {
     say('change one file of an app …');
+    // Loaded only when asked for: it needs a container engine, the others do not.
+    const { changeOneFile } = await import('./cases/build.ts');
     comparisons.push(await changeOneFile({ scratch, pairs, say }));
   }
   console.log(table(comparisons, pairs));

@@ -1,0 +1,73 @@
+import { createHttpServer } from '../../core/http/http-server.ts';
+import type { EventBus } from '../../core/events.ts';
+import { createMetrics } from '../../core/metrics.ts';
+import { UserError } from '../../core/user-error.ts';
+import { authorized } from '../../registry/decorators/authorized.ts';
+import { registryRoutes } from '../../registry/http/registry-routes.ts';
+import packageJson from '../../package.json' with { type: 'json' };
+import { checkListenAddress, serviceName } from '../config.ts';
+import { registerOpenApi } from './api.ts';
+import type { ServeOptions } from './messages.ts';
+import { createParts } from './parts.ts';
+
+/** How long requests under way may go on after a stop; what is left then is cut off and can be resumed. */
+const drainMs = 10_000;
+
+/** One process that answers HTTP. Errors: UserError (port in use, configuration). */
+export async function startHttpProcess(
+  options: ServeOptions,
+  _events: EventBus,
+): Promise<{ port: number; close(): Promise<void> }> {
+  const parts = await createParts(options);
+  const { config, log, store, authenticator, registry } = parts;
+  const address = checkListenAddress(config, { insecureOpen: options.insecureOpen });
+  const http = createHttpServer({
+    log,
+    metrics: createMetrics({ process: true }),
+    accessLog: config.log.access,
+    ...(config.publicUrl === undefined ? {} : { publicUrl: config.publicUrl }),
+    trustedProxies: config.trustedProxies,
+    notReady: async () => {
+      await store.get('auth/ready');
+      return undefined;
+    },
+  });
+  const { app } = http;
+  await registerOpenApi(app, packageJson.version);
+  if (parts.accounts !== undefined) await app.register(parts.accounts.tokenRoutes((request) => http.origin.address(request)));
+  if (options.roles.includes('registry')) {
+    await app.register(registryRoutes, {
+      registryFor: (identity) => authorized(registry, identity),
+      authenticator,
+      http,
+      log,
+      service: serviceName(config),
+    });
+  }
+
+  try {
+    await app.listen({ port: address.port, host: address.host });
+  } catch (cause) {
+    throw listenError(cause as NodeJS.ErrnoException, config.listen);
+  }
+  const { server } = app;
+  const bound = server.address();
+  return {
+    port: typeof bound === 'object' && bound !== null ? bound.port : address.port,
+    async close() {
+      const cut = setTimeout(() => server.closeAllConnections(), drainMs);
+      await app.close();
+      clearTimeout(cut);
+      await parts.close();
+    },
+  };
+}
+
+function listenError(error: NodeJS.ErrnoException, listen: string): UserError {
+  const hints: Record<string, string> = {
+    EADDRINUSE: 'another program listens there. Stop it, or choose another port: BRICKYARD_LISTEN=127.0.0.1:5001',
+    EACCES: 'this user may not listen on that port. Choose one above 1023, or put a web server in front.',
+    EADDRNOTAVAIL: 'this machine has no such address.',
+  };
+  return new UserError(`cannot listen on ${listen}: ${hints[error.code ?? ''] ?? error.message}`, { cause: error });
+}

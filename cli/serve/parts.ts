@@ -1,0 +1,83 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Authenticator } from '../../core/auth/authenticator.ts';
+import { type Accounts, createAccounts } from '../../core/auth/accounts.ts';
+import { type Authorizer, openAuthorizer } from '../../core/auth/authorizer.ts';
+import { createOpenAuthenticator } from '../../core/auth/create-authenticator.ts';
+import { createLogger, type Logger } from '../../core/log.ts';
+import { createFilesystemStore, type FilesystemStore } from '../../core/object-store/filesystem.ts';
+import { UserError } from '../../core/user-error.ts';
+import type { Registry } from '../../oci/registry.ts';
+import { createStoredRegistry } from '../../registry/stored-registry.ts';
+import { type Config, readConfig, serviceName } from '../config.ts';
+import type { ServeOptions } from './messages.ts';
+
+/** What every process of a server has: all of them read the same configuration and open the same store. */
+export interface Parts {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly store: FilesystemStore;
+  /** Undefined in open mode. */
+  readonly accounts: Accounts | undefined;
+  readonly authenticator: Authenticator;
+  readonly authorizer: Authorizer;
+  /** Without any check of rights: only for the program's own work. */
+  readonly registry: Registry;
+  /** Rebuildable things on this machine's disk: bare repositories, downloads. */
+  readonly cacheDir: string;
+  close(): Promise<void>;
+}
+
+/** Errors: UserError (configuration, data folder, htpasswd file). */
+export async function createParts(options: ServeOptions): Promise<Parts> {
+  const config = readConfig({
+    ...(options.configFile === undefined ? {} : { file: options.configFile }),
+    env: process.env,
+    cwd: process.cwd(),
+  });
+  const log = createLogger({ level: config.log.level });
+  const store = openStore(config);
+  const { htpasswd, rules, tokens } = config.auth;
+  const accounts =
+    htpasswd === undefined
+      ? undefined
+      : await createAccounts({
+          htpasswd,
+          rules,
+          store,
+          service: serviceName(config),
+          algorithm: tokens.algorithm,
+          ttl: tokens.ttl,
+          refreshTtl: tokens.refreshTtl,
+          warn: (fields, message) => log.warn(fields, message),
+        });
+  return {
+    config,
+    log,
+    store,
+    accounts,
+    authenticator: accounts?.authenticator ?? createOpenAuthenticator(),
+    authorizer: accounts?.authorizer ?? openAuthorizer,
+    registry: createStoredRegistry({ store }),
+    cacheDir: join(config.data, 'cache'),
+    async close() {
+      await accounts?.close();
+      store.close();
+    },
+  };
+}
+
+/** Errors: UserError when the data folder cannot be used. */
+export function openStore(config: Config): FilesystemStore {
+  const root = join(config.data, 'store');
+  try {
+    mkdirSync(root, { recursive: true });
+  } catch (cause) {
+    throw new UserError(
+      `cannot make the data folder ${root}: ${(cause as Error).message}\n` +
+        'Set another one with `data:` in brickyard.yaml or BRICKYARD_DATA.',
+      { cause },
+    );
+  }
+  return createFilesystemStore({ root });
+}
