@@ -38,7 +38,7 @@ const sourcePattern = {
   'x-message': 'must be a path or glob relative to the top of the source, without "!"',
 } as const;
 
-const plainImagePath = '[A-Za-z0-9._@+~ -]+(?:/[A-Za-z0-9._@+~ -]+)*';
+const plainImagePath = '[A-Za-z0-9._@+~-]+(?:/[A-Za-z0-9._@+~-]+)*';
 
 const port = { type: 'integer', minimum: 1, maximum: 65535 } as const;
 
@@ -80,7 +80,7 @@ const build = {
       maxProperties: 100,
       propertyNames: {
         maxLength: 256,
-        pattern: '^(?!/)[A-Za-z0-9._@+~ */?-]+$',
+        pattern: '^(?!/)[A-Za-z0-9._@+~*/?-]+$',
         'x-message':
           'must be a path in the workspace, relative, of letters, digits and ._@+~- with * or ? as wildcards',
       },

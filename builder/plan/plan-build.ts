@@ -1,0 +1,238 @@
+import { type DocumentFault, hasErrors } from '../../core/document/document.ts';
+import type { AppFile, AppFileBuild, AppFileEntrypoint, AppFileResult } from '../appfile/appfile.ts';
+import { roleDirectory } from '../appfile/check-entrypoint.ts';
+import { appFileCodes } from '../appfile/codes.ts';
+import { detectProject } from '../appfile/detect-project.ts';
+import { splitShellWords } from '../appfile/shell-words.ts';
+import { parseMemory, parsePort, parseSeconds, parseSignal } from '../appfile/values.ts';
+import { asciiJson } from './image-content.ts';
+import type { BuildPlan, BuildStep, PlannedBase, Port, Role } from './plan.ts';
+
+/** Why there is no such base image, and names that exist and were perhaps meant. */
+export interface MissingBase {
+  readonly error: string;
+  readonly suggestions: readonly string[];
+}
+
+/** The catalog: name as written in App.yaml → the image it means now. Errors that are nobody's fault in App.yaml are thrown. */
+export type ResolveBase = (name: string) => Promise<PlannedBase | MissingBase>;
+
+export interface PlanInput {
+  readonly appfile: AppFileResult;
+  readonly team: string;
+  readonly resolveBase: ResolveBase;
+  /** Names at the top of the project, from which a base is proposed when App.yaml names none. */
+  readonly fileNames?: readonly string[];
+}
+
+/** `plan` is undefined when there is an error among the faults, which are those of the file and what the plan adds. */
+export interface PlanResult {
+  readonly plan?: BuildPlan;
+  readonly faults: readonly DocumentFault[];
+}
+
+const defaultTimeoutSeconds = 15 * 60;
+
+/** App.yaml → plan: fills in every default. Pure apart from `resolveBase`. */
+export async function planBuild(input: PlanInput): Promise<PlanResult> {
+  const { appfile: result, team } = input;
+  const file = result.appfile;
+  if (file === undefined) return { faults: result.faults };
+  const faults: DocumentFault[] = [...result.faults];
+  const fail = (
+    path: readonly (string | number)[],
+    code: string,
+    message: string,
+    hint?: string,
+  ): undefined => {
+    faults.push(result.locate(path, { code, message, ...(hint === undefined ? {} : { hint }) }));
+    return undefined;
+  };
+  const base = await resolve(input, file.base, ['base'], fail);
+  const build = file.build === undefined ? undefined : await planStep(input, file, base, fail);
+  if (base === undefined || hasErrors(faults)) return { faults };
+  const directory = `/home/${file.appname}`;
+  const roles = Object.entries(file.entrypoints).map(([name, entrypoint]) =>
+    planRole(file, name, entrypoint),
+  );
+  if (!base.launcher) checkDirect(base, file, roles, fail);
+  const stopSignal = file.stop_signal === undefined ? roles[0]?.stopSignal : parseSignal(file.stop_signal);
+  const plan: BuildPlan = {
+    repository: `${team}/${file.appname}`,
+    appname: file.appname,
+    base,
+    directory,
+    source: planSource(file, build),
+    ...(build === undefined ? {} : { build }),
+    roles,
+    environment: { ...file.envs },
+    labels: { ...file.labels, ...deployLabel(file) },
+    ...(stopSignal === undefined ? {} : { stopSignal }),
+    volumes: (file.volumes ?? []).map((path) => path.replace(/\/+$/, '')),
+    ...(file.runtime === undefined ? {} : { runtimeScript: file.runtime }),
+  };
+  return hasErrors(faults) ? { faults } : { plan, faults };
+}
+
+type Fail = (path: readonly (string | number)[], code: string, message: string, hint?: string) => undefined;
+
+async function resolve(
+  input: PlanInput,
+  name: string | undefined,
+  path: readonly string[],
+  fail: Fail,
+): Promise<PlannedBase | undefined> {
+  if (name === undefined) {
+    const { base, kind } = detectProject(input.fileNames ?? []);
+    const hint =
+      kind === 'unknown'
+        ? 'write base: nodejs:26, or another one of "brickyard base ls"'
+        : `write base: ${base}`;
+    return fail([], appFileCodes.base, 'no base image is named', hint);
+  }
+  const found = await input.resolveBase(name);
+  if (!('error' in found)) return found;
+  const [near] = found.suggestions;
+  return fail(
+    path,
+    appFileCodes.base,
+    found.error,
+    near === undefined ? undefined : `did you mean "${near}"?`,
+  );
+}
+
+async function planStep(
+  input: PlanInput,
+  file: AppFile,
+  base: PlannedBase | undefined,
+  fail: Fail,
+): Promise<BuildStep | undefined> {
+  const build = normalBuild(file.build);
+  const buildBase =
+    build.base === undefined
+      ? await buildFlavour(input, file.base, base)
+      : await resolve(input, build.base, ['build', 'base'], fail);
+  if (buildBase === undefined) return undefined;
+  if (!buildBase.launcher) {
+    const message = `${buildBase.name} has no shell to run the commands with`;
+    return fail(['build'], appFileCodes.base, message, 'name another one as base: under build:');
+  }
+  return {
+    base: buildBase,
+    commands: build.commands,
+    outputs: { ...build.outputs },
+    network: build.network ?? 'open',
+    timeoutSeconds: build.timeout === undefined ? defaultTimeoutSeconds : parseSeconds(build.timeout),
+  };
+}
+
+function normalBuild(build: AppFile['build']): AppFileBuild {
+  if (typeof build === 'string') return { commands: [build] };
+  return Array.isArray(build) ? { commands: build as string[] } : (build as AppFileBuild);
+}
+
+/** `jdk:8` → `jdk-build:8` where the catalog has it: compilers stay out of the image that runs. */
+async function buildFlavour(
+  input: PlanInput,
+  name: string | undefined,
+  base: PlannedBase | undefined,
+): Promise<PlannedBase | undefined> {
+  const match = name === undefined ? null : /^([^:@]+)(:[^@]+)?$/.exec(name);
+  if (match === null || base === undefined) return base;
+  const flavour = await input.resolveBase(`${match[1]}-build${match[2] ?? ''}`);
+  return 'error' in flavour ? base : flavour;
+}
+
+function planSource(file: AppFile, build: BuildStep | undefined): BuildPlan['source'] {
+  // With outputs, the source itself stays out unless it is asked for.
+  const outputsOnly =
+    build !== undefined && Object.keys(build.outputs).length > 0 && file.source === undefined;
+  return {
+    include: outputsOnly ? [] : (file.source?.include ?? ['**']),
+    exclude: file.source?.exclude ?? [],
+  };
+}
+
+function planRole(file: AppFile, name: string, entrypoint: AppFileEntrypoint): Role {
+  const ports = (entrypoint.ports ?? [])
+    .map(parsePort)
+    .filter((port): port is Port => typeof port !== 'string');
+  const healthcheck = planHealthcheck(entrypoint, ports);
+  const { hook, resources } = entrypoint;
+  const memoryBytes = resources?.memory === undefined ? undefined : parseMemory(resources.memory);
+  const stopSignal = entrypoint.stop_signal === undefined ? undefined : parseSignal(entrypoint.stop_signal);
+  return {
+    name,
+    command: planCommand(entrypoint),
+    environment: { ...entrypoint.env },
+    workingDirectory: roleDirectory(file.appname, entrypoint.dir) ?? `/home/${file.appname}`,
+    user: entrypoint.user ?? 'app',
+    ports,
+    ...(healthcheck === undefined ? {} : { healthcheck }),
+    ...(hook === undefined
+      ? {}
+      : {
+          hooks: {
+            ...(hook.after_start === undefined ? {} : { afterStart: hook.after_start }),
+            ...(hook.before_stop === undefined ? {} : { beforeStop: hook.before_stop }),
+          },
+        }),
+    ...(resources === undefined
+      ? {}
+      : {
+          resources: {
+            ...(resources.cpu === undefined ? {} : { cpu: resources.cpu }),
+            ...(memoryBytes === undefined ? {} : { memoryBytes }),
+          },
+        }),
+    ...(entrypoint.restart === undefined ? {} : { restart: entrypoint.restart }),
+    ...(stopSignal === undefined ? {} : { stopSignal }),
+  };
+}
+
+function planCommand(entrypoint: AppFileEntrypoint): readonly string[] {
+  if (entrypoint.commands !== undefined) return entrypoint.commands;
+  if (entrypoint.shell !== undefined) return ['/bin/sh', '-c', entrypoint.shell];
+  const split = splitShellWords(entrypoint.cmd ?? '');
+  return 'words' in split ? split.words : [];
+}
+
+function planHealthcheck(entrypoint: AppFileEntrypoint, ports: readonly Port[]): Role['healthcheck'] {
+  const written = entrypoint.healthcheck;
+  const tcp = ports.filter((port) => port.protocol === 'tcp').map((port) => port.port);
+  if (written === undefined) return tcp.length === 0 ? undefined : { tcpPorts: tcp };
+  const port = written.http_port ?? ports[0]?.port;
+  return {
+    ...(written.url === undefined || port === undefined
+      ? {}
+      : { port, url: written.url, code: written.code ?? 200 }),
+    ...(written.tcp_ports === undefined ? {} : { tcpPorts: written.tcp_ports }),
+  };
+}
+
+/** What is for the scheduler and not for the image is not lost: it can be read back from a label. */
+function deployLabel(file: AppFile): Record<string, string> {
+  const deploy = {
+    ...(file.dns === undefined ? {} : { dns: file.dns }),
+    ...(file.extra_hosts === undefined ? {} : { extra_hosts: file.extra_hosts }),
+    ...(file.notify === undefined ? {} : { notify: file.notify }),
+  };
+  return Object.keys(deploy).length === 0 ? {} : { 'org.brickyard.deploy': asciiJson(deploy) };
+}
+
+/** A base without a shell can start one program, and nothing before it. */
+function checkDirect(base: PlannedBase, file: AppFile, roles: readonly Role[], fail: Fail): void {
+  const second = roles[1];
+  if (second !== undefined) {
+    const message = `${base.name} has no launcher: the image can have one entrypoint only`;
+    fail(['entrypoints', second.name], appFileCodes.base, message);
+  }
+  const [first] = roles;
+  if (first !== undefined && file.entrypoints[first.name]?.shell !== undefined) {
+    const message = `${base.name} has no shell`;
+    fail(['entrypoints', first.name, 'shell'], appFileCodes.base, message, 'write cmd or commands');
+  }
+  if (file.runtime !== undefined) {
+    fail(['runtime'], appFileCodes.base, `${base.name} has no launcher to run a script at the start`);
+  }
+}
