@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import {
   type FastifyBaseLogger,
@@ -31,6 +31,12 @@ export interface HttpServerOptions extends ClientOriginOptions {
 export interface HttpServer {
   /** Rooms register their plugins here; who composes listens and closes. */
   readonly app: FastifyInstance;
+  /**
+   * Hands everything whose path begins with `prefix` to `handle`, before Fastify makes its own objects for it: for requests that are
+   * many and small, or long and raw. `handle` must not throw, and `observe` what it answers. Only on a real listener: register a
+   * route as well, for `app.inject`.
+   */
+  direct(prefix: string, handle: RawHandler): void;
   readonly origin: ClientOrigin;
   readonly idle: IdleGuard;
   /**
@@ -40,29 +46,39 @@ export interface HttpServer {
   observe(request: IncomingMessage, response: ServerResponse, route: string): void;
 }
 
+export type RawHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
 /** The listener shared by registry, git, management API and console. Binds to nothing by itself. */
 export function createHttpServer(options: HttpServerOptions): HttpServer {
   const { log, metrics, accessLog = false } = options;
   const headersTimeout = options.headersTimeoutMs ?? 20_000;
-  const app = fastify({
-    loggerInstance: log as FastifyBaseLogger,
-    disableRequestLogging: true,
+  const listener: ServerOptions = {
     // A request may take hours; what must not last is silence, and IdleGuard sees to that.
     requestTimeout: 0,
     keepAliveTimeout: 75_000,
+    headersTimeout,
+    connectionsCheckingInterval: Math.max(50, Math.min(headersTimeout / 2, 10_000)),
+    // A bearer token that names many repositories does not fit into the default of 16 KiB.
+    maxHeaderSize: 32 * 1024,
+    noDelay: true,
+  };
+  const directs: { prefix: string; handle: RawHandler }[] = [];
+  const app = fastify({
+    serverFactory(handleByFastify) {
+      return createServer(listener, (request, response) => {
+        const direct = directs.find(({ prefix }) => request.url?.startsWith(prefix) === true);
+        if (direct === undefined) handleByFastify(request, response);
+        else direct.handle(request, response);
+      });
+    },
+    loggerInstance: log as FastifyBaseLogger,
+    disableRequestLogging: true,
     bodyLimit: 1024 * 1024,
     // 404 instead of a redirect or a guess: paths are compared exactly.
     routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: false },
     return503OnClosing: false,
     forceCloseConnections: 'idle',
-    genReqId: () => newRequestId(),
-    http: {
-      headersTimeout,
-      connectionsCheckingInterval: Math.max(50, Math.min(headersTimeout / 2, 10_000)),
-      // A bearer token that names many repositories does not fit into the default of 16 KiB.
-      maxHeaderSize: 32 * 1024,
-      noDelay: true,
-    },
+    genReqId: createRequestIds(),
     clientErrorHandler(error, socket) {
       log.debug({ code: (error as NodeJS.ErrnoException).code }, 'unreadable request');
       if (!socket.writable || (error as NodeJS.ErrnoException).code === 'ECONNRESET') socket.destroy();
@@ -108,6 +124,9 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     app,
     origin,
     idle,
+    direct(prefix, handle) {
+      directs.push({ prefix, handle });
+    },
     observe(request, response, route) {
       const started = performance.now();
       response.once('close', () => finished(request, response.statusCode, route, started));
@@ -115,9 +134,11 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   };
 }
 
-/** For an error's body and its log line: short, and without meaning. */
-export function newRequestId(): string {
-  return randomBytes(8).toString('hex');
+/** For an error's body and its log line: short, unlike another process's, and cheap, as most are never seen. */
+export function createRequestIds(): () => string {
+  const prefix = randomBytes(5).toString('hex');
+  let count = 0;
+  return () => `${prefix}-${(count++).toString(36)}`;
 }
 
 const clientErrors = new Map([

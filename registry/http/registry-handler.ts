@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
 import { discardBody } from '../../core/http/discard-body.ts';
-import { type HttpServer, newRequestId } from '../../core/http/http-server.ts';
+import { createRequestIds, type HttpServer } from '../../core/http/http-server.ts';
 import type { Logger } from '../../core/log.ts';
 import { isOciError, OciError } from '../../oci/errors.ts';
 import { isRepositoryName } from '../../oci/reference.ts';
@@ -27,7 +27,7 @@ export interface RegistryHandlerOptions {
   /** The registry as this identity may use it: whoever composes puts `authorized` around the stored registry here. */
   readonly registryFor: (identity: Identity) => Registry;
   readonly authenticator: Authenticator;
-  readonly http: Pick<HttpServer, 'origin' | 'idle' | 'observe'>;
+  readonly http: Pick<HttpServer, 'origin' | 'idle' | 'observe' | 'direct'>;
   readonly log: Logger;
   /** The `service` of challenges and tokens. Default `brickyard`. */
   readonly service?: string;
@@ -45,6 +45,7 @@ export function createRegistryHandler(
   options: RegistryHandlerOptions,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const { authenticator, http, log, service = 'brickyard' } = options;
+  const nextRequestId = createRequestIds();
   const handlers: Handlers = {
     base: {
       GET: (call) => ping(call, authenticator.required),
@@ -110,7 +111,7 @@ export function createRegistryHandler(
       return;
     }
     let requestId: string | undefined;
-    const answer = describeError(toRefusal(error, request), () => (requestId ??= newRequestId()));
+    const answer = describeError(toRefusal(error, request), () => (requestId ??= nextRequestId()));
     if (answer.ours) {
       const { method } = request;
       const pattern = route === undefined ? undefined : routePatterns[route.kind];

@@ -8,7 +8,8 @@ export function registryRoutes(
   done: () => void,
 ): void {
   const handle = createRegistryHandler(options);
-  // Before Fastify looks at the body: blobs are streams without a limit, whatever their Content-Type says.
+  options.http.direct('/v2', (request, response) => void handle(request, response));
+  // The same for `app.inject`, which knows no listener. Before Fastify looks at the body: blobs are streams without a limit, whatever their Content-Type says.
   app.addHook('onRequest', (request, reply, _next) => {
     reply.hijack();
     void handle(request.raw, reply.raw);

@@ -9,6 +9,8 @@ import { answer, apiVersion, type Call, queryOf, requireRight } from './call.ts'
 /** distribution-spec "Pushing Manifests": registries should accept 4 MiB, and ours accepts no more. */
 export const manifestLimit = 4 * 1024 * 1024;
 
+const oneWriteLimit = 16 * 1024;
+
 /**
  * end-3  HEAD /v2/<name>/manifests/<reference>
  *
@@ -28,7 +30,9 @@ export async function getManifest(call: Call<'manifest'>): Promise<void> {
   const { descriptor, bytes } = await call.registry.getManifest(repository, readReference(call));
   if (notModified(call, descriptor)) return;
   call.response.writeHead(200, manifestHeaders(descriptor));
-  call.response.end(bytes);
+  // As Latin-1 text (one character, one byte) Node sends head and body in one piece, which halves the system's work.
+  if (bytes.length <= oneWriteLimit) call.response.end(bytes.toString('latin1'), 'latin1');
+  else call.response.end(bytes);
 }
 
 /**

@@ -1,0 +1,95 @@
+import {
+  Agent as HttpAgent,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request as requestHttp,
+} from 'node:http';
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { OciError } from '../errors.ts';
+
+/** One exchange with a server, without authentication and without a look at the status. */
+export interface Transport {
+  /** Errors: UNAVAILABLE when no response came; what `body` fails with. The caller consumes or destroys the response's body. */
+  send(message: OutgoingMessage): Promise<Answer>;
+  /** Ends idle connections. */
+  close(): void;
+}
+
+export interface OutgoingMessage {
+  readonly method: string;
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  /** A stream is destroyed when it cannot be sent to its end. */
+  readonly body?: Buffer | Readable;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: IncomingMessage;
+  /** Of the last hop, where redirects were followed. */
+  readonly url: URL;
+}
+
+export interface TransportOptions {
+  /** Milliseconds without a byte in either direction. Default 60,000. */
+  readonly timeoutMs?: number;
+  /** Connections kept to one server at the same time. Default 16. */
+  readonly maxSockets?: number;
+}
+
+export function createTransport(options: TransportOptions = {}): Transport {
+  const settings = {
+    keepAlive: true,
+    maxSockets: options.maxSockets ?? 16,
+    timeout: options.timeoutMs ?? 60_000,
+  };
+  const plain = new HttpAgent(settings);
+  const secure = new HttpsAgent(settings);
+  const timeout = settings.timeout;
+  return {
+    async send({ method, url, headers, body }) {
+      const start = url.protocol === 'https:' ? requestHttps : requestHttp;
+      const agent = url.protocol === 'https:' ? secure : plain;
+      const request = start(url, { method, headers: { ...headers }, agent, timeout });
+      request.on('timeout', () => request.destroy(new Error(`${url.host} went silent`)));
+      const answered = new Promise<IncomingMessage>((resolve, reject) => {
+        request.on('response', resolve);
+        request.on('error', reject);
+      });
+      try {
+        if (body === undefined || Buffer.isBuffer(body)) request.end(body);
+        else await sendStream(body, request, answered);
+        const response = await answered;
+        return { status: response.statusCode ?? 0, headers: response.headers, body: response, url };
+      } catch (error) {
+        // Whoever fails first, nobody listens to the other any more.
+        answered.catch(() => {});
+        if (error instanceof OciError) throw error;
+        throw new OciError('UNAVAILABLE', { message: `${url.host} does not answer`, cause: error });
+      }
+    },
+    close() {
+      plain.destroy();
+      secure.destroy();
+    },
+  };
+}
+
+/** A server may answer (with an error) before it has read everything; then the rest is not sent. */
+async function sendStream(
+  body: Readable,
+  request: ReturnType<typeof requestHttp>,
+  answered: Promise<IncomingMessage>,
+): Promise<void> {
+  const sent = pipeline(body, request);
+  const early = await Promise.race([sent.then(() => undefined), answered]);
+  if (early === undefined) return;
+  if (body.readableEnded) await sent;
+  else {
+    sent.catch(() => {});
+    body.destroy();
+  }
+}

@@ -1,0 +1,169 @@
+import { pipeline, type Readable, Transform } from 'node:stream';
+import type { Descriptor } from '../descriptor.ts';
+import { type Digest, digestAlgorithm, digestOf, isDigest } from '../digest.ts';
+import { OciError } from '../errors.ts';
+import type { UploadStatus, WriteOptions, Writer } from '../registry.ts';
+import { drain } from './answers.ts';
+import type { ClientSession } from './session.ts';
+import type { Answer } from './transport.ts';
+import { addressOfUpload, uploadIdOf } from './upload-id.ts';
+
+/** Sessions belong to the account that this client signs in with, so `owner` is not looked at. */
+export function createClientWriter(session: ClientSession): Writer {
+  return {
+    startUpload,
+    async uploadStatus(repository, id) {
+      const url = addressOfUpload(session.registry, repository, id);
+      const answer = await session.call({ method: 'GET', route: { kind: 'upload', repository, id }, url });
+      await drain(answer);
+      return statusOf(answer, repository, id);
+    },
+    async writeUpload(repository, id, body, options = {}) {
+      const url = addressOfUpload(session.registry, repository, id);
+      const headers = chunkHeaders(options);
+      const answer = await session.call({
+        method: 'PATCH',
+        route: { kind: 'upload', repository, id },
+        url,
+        headers,
+        body: exactly(body, options.length),
+      });
+      await drain(answer);
+      return statusOf(answer, repository, id);
+    },
+    finishUpload,
+    cancelUpload,
+    async putBlob(repository, digest, body, options = {}) {
+      const { id } = await startUpload(repository);
+      try {
+        if (Buffer.isBuffer(body))
+          return await finishUpload(repository, id, digest, body, { length: body.length });
+        return await finishUpload(repository, id, digest, body, options);
+      } catch (error) {
+        await cancelUpload(repository, id).catch(() => {});
+        throw error;
+      }
+    },
+    async mountBlob(repository, digest, from) {
+      const answer = await session.call({
+        method: 'POST',
+        route: { kind: 'uploads', repository },
+        query: { mount: digest, from },
+        ...(from === undefined ? {} : { from }),
+      });
+      await drain(answer);
+      if (answer.status === 201) return true;
+      // Not possible, so a session was opened instead; nobody will use it.
+      await cancelUpload(repository, statusOf(answer, repository).id).catch(() => {});
+      return false;
+    },
+    async putManifest(repository, reference, bytes, mediaType, options = {}) {
+      const put = async (to: string, tags: readonly string[]): Promise<Answer> => {
+        const answer = await session.call({
+          method: 'PUT',
+          route: { kind: 'manifest', repository, reference: to },
+          query: { tag: tags },
+          headers: { 'content-type': mediaType, 'content-length': String(bytes.length) },
+          body: bytes,
+        });
+        await drain(answer);
+        return answer;
+      };
+      const wanted = isDigest(reference) ? (options.tags ?? []) : [];
+      const answer = await put(reference, wanted);
+      const set = listOf(answer.headers['oci-tag']);
+      // A registry that does not know the parameter ignores it: then each tag is pushed by itself.
+      for (const tag of wanted) if (!set.includes(tag)) await put(tag, []);
+      const digest = digestOf(bytes, isDigest(reference) ? digestAlgorithm(reference) : 'sha256');
+      const subject = answer.headers['oci-subject'];
+      return {
+        descriptor: { mediaType, digest, size: bytes.length },
+        ...(typeof subject === 'string' && isDigest(subject) ? { subject } : {}),
+        tags: isDigest(reference) ? wanted : [reference],
+      };
+    },
+  };
+
+  async function startUpload(repository: string): Promise<UploadStatus> {
+    const answer = await session.call({ method: 'POST', route: { kind: 'uploads', repository } });
+    await drain(answer);
+    return statusOf(answer, repository);
+  }
+
+  async function finishUpload(
+    repository: string,
+    id: string,
+    digest: Digest,
+    body?: Readable | Buffer,
+    options: WriteOptions = {},
+  ): Promise<Descriptor> {
+    const url = addressOfUpload(session.registry, repository, id);
+    url.searchParams.set('digest', digest);
+    const route = { kind: 'upload', repository, id } as const;
+    const whole = body === undefined || Buffer.isBuffer(body) ? body : exactly(body, options.length);
+    const headers = body === undefined ? {} : chunkHeaders(options);
+    const answer = await session.call({
+      method: 'PUT',
+      route,
+      url,
+      headers,
+      ...(whole === undefined ? {} : { body: whole }),
+    });
+    await drain(answer);
+    const head = await session.call({ method: 'HEAD', route: { kind: 'blob', repository, digest } });
+    await drain(head);
+    const size = Number(head.headers['content-length']);
+    return { mediaType: 'application/octet-stream', digest, size };
+  }
+
+  async function cancelUpload(repository: string, id: string): Promise<void> {
+    const url = addressOfUpload(session.registry, repository, id);
+    const answer = await session.call({ method: 'DELETE', route: { kind: 'upload', repository, id }, url });
+    await drain(answer);
+  }
+
+  function statusOf(answer: Answer, repository: string, before?: string): UploadStatus {
+    const { location, range } = answer.headers;
+    const id = location === undefined ? before : uploadIdOf(location, answer.url, repository);
+    if (id === undefined) {
+      throw new OciError('UNAVAILABLE', { message: `${answer.url.host} sent no usable Location` });
+    }
+    const match = /^(?:bytes=)?0-([0-9]{1,15})$/.exec(typeof range === 'string' ? range : '');
+    const end = match === null ? 0 : Number(match[1]);
+    // `0-0` is both "one byte" and, because it cannot be said, "none yet". Sessions are not written byte by byte.
+    return { id, offset: end === 0 ? 0 : end + 1 };
+  }
+}
+
+function chunkHeaders(options: WriteOptions): Record<string, string> {
+  const headers: Record<string, string> = { 'content-type': 'application/octet-stream' };
+  if (options.length !== undefined) headers['content-length'] = String(options.length);
+  else headers['transfer-encoding'] = 'chunked';
+  if (options.start !== undefined && options.length !== undefined) {
+    headers['content-range'] = `${options.start}-${options.start + options.length - 1}`;
+  }
+  return headers;
+}
+
+/** Fails with SIZE_INVALID when `body` does not have the bytes that Content-Length announces, instead of waiting or sending too much. */
+function exactly(body: Readable, length: number | undefined): Readable {
+  if (length === undefined) return body;
+  let seen = 0;
+  const check = new Transform({
+    highWaterMark: 256 * 1024,
+    transform(chunk: Buffer, _encoding, callback) {
+      seen += chunk.length;
+      callback(seen > length ? new OciError('SIZE_INVALID') : null, chunk);
+    },
+    flush(callback) {
+      callback(seen === length ? null : new OciError('SIZE_INVALID'));
+    },
+  });
+  pipeline(body, check, () => {});
+  return check;
+}
+
+function listOf(header: string | string[] | undefined): readonly string[] {
+  const text = Array.isArray(header) ? header.join(',') : (header ?? '');
+  return text.split(',').map((part) => part.trim());
+}
