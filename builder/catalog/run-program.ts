@@ -1,0 +1,84 @@
+import { spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
+import { UserError } from '../../core/user-error.ts';
+
+export interface ProgramOptions {
+  readonly signal: AbortSignal;
+  readonly cwd?: string;
+  /** Added to this process's own environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Each complete line of stdout as it comes. */
+  readonly onLine?: (line: string) => void;
+}
+
+/** What to tell somebody whose machine lacks the program. */
+const whereFrom: Readonly<Record<string, string>> = {
+  'apt-get':
+    'The base image is laid out from Debian packages, which needs apt: run this on Debian (or in a Debian container).',
+  'apt-cache': 'The base image is laid out from Debian packages, which needs apt: run this on Debian.',
+  'apt-config':
+    'The base image is laid out from Debian packages, which needs apt: run this on Debian (or in a Debian container).',
+  'dpkg-deb': 'Install the package dpkg, or run this on Debian (or in a Debian container).',
+  npm: 'Install npm: it comes with Node.js, or with the Debian package npm.',
+};
+
+/** Runs a program to its end and returns what it wrote to stdout. Errors: UserError when it is missing or fails, with the end of its stderr. */
+export async function runProgram(
+  command: string,
+  args: readonly string[],
+  options: ProgramOptions,
+): Promise<string> {
+  const parts: Buffer[] = [];
+  let line = '';
+  await useProgram(command, args, options, async (stdout) => {
+    for await (const chunk of stdout) {
+      parts.push(chunk as Buffer);
+      if (options.onLine === undefined) continue;
+      const lines = (line + String(chunk)).split('\n');
+      line = lines.pop() ?? '';
+      for (const complete of lines) options.onLine(complete);
+    }
+  });
+  return Buffer.concat(parts).toString();
+}
+
+/** As `runProgram`, with stdout as a stream for `use`, which takes it to its end. */
+export async function useProgram<T>(
+  command: string,
+  args: readonly string[],
+  options: ProgramOptions,
+  use: (stdout: Readable) => Promise<T>,
+): Promise<T> {
+  const child = spawn(command, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...options.env },
+    signal: options.signal,
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+  });
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr = (stderr + chunk.toString()).slice(-4000);
+  });
+  const ended = new Promise<void>((resolve, reject) => {
+    child.once('error', (error) => reject(startError(command, error)));
+    child.once('close', (code, signal) => {
+      if (code === 0) resolve();
+      else reject(new UserError(`${command} failed (${signal ?? `exit code ${code}`}):\n${stderr.trim()}`));
+    });
+  });
+  try {
+    const [result] = await Promise.all([use(child.stdout), ended]);
+    return result;
+  } catch (error) {
+    child.kill('SIGKILL');
+    await ended.catch(() => undefined);
+    throw error;
+  }
+}
+
+function startError(command: string, error: NodeJS.ErrnoException): Error {
+  if (error.code !== 'ENOENT') return error;
+  return new UserError(`${command} is not on this machine. ${whereFrom[command] ?? ''}`.trim(), {
+    cause: error,
+  });
+}

@@ -1,0 +1,76 @@
+import { digestOf } from '../../../oci/digest.ts';
+import type { ImageConfig } from '../../../oci/image-config.ts';
+import type { Layer } from '../../../oci/layer.ts';
+import { mediaTypes } from '../../../oci/media-types.ts';
+import { type ImageContent, mergeEnvironment } from '../../plan/image-content.ts';
+import type { PlannedBase } from '../../plan/plan.ts';
+import type { BaseImage } from './base-image.ts';
+
+/** The time in configs and histories: a real one would give equal trees different digests. */
+const fixedTime = '1980-01-01T00:00:01Z';
+
+/** How many of a manifest's first layers are the base's: where a rebase cuts. */
+export const seamAnnotation = 'org.brickyard.base.layers';
+
+/** The base's config with the plan's changes laid over it, as a Dockerfile's instructions would. */
+export function imageConfig(base: ImageConfig, content: ImageContent, layer: Layer): ImageConfig {
+  const { config } = base;
+  const change = content.config;
+  const keys = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, {}]));
+  const stopSignal = change.stopSignal ?? config.StopSignal;
+  // A history that does not count the layers, or none, cannot be continued truthfully.
+  const counted = base.history?.filter((entry) => entry.empty_layer !== true).length;
+  return {
+    architecture: base.architecture,
+    os: base.os,
+    ...(base.variant === undefined ? {} : { variant: base.variant }),
+    created: fixedTime,
+    config: {
+      User: change.user,
+      ExposedPorts: { ...config.ExposedPorts, ...keys(change.exposedPorts) },
+      Env: mergeEnvironment(config.Env ?? [], change.environment),
+      Entrypoint: change.entrypoint,
+      ...(change.command === undefined ? {} : { Cmd: change.command }),
+      Volumes: { ...config.Volumes, ...keys(change.volumes) },
+      WorkingDir: change.workingDirectory,
+      Labels: { ...config.Labels, ...change.labels },
+      ...(stopSignal === undefined ? {} : { StopSignal: stopSignal }),
+    },
+    diffIds: [...base.diffIds, layer.diffId],
+    ...(base.history !== undefined && counted === base.diffIds.length
+      ? { history: [...base.history, { created: fixedTime, created_by: 'brickyard: app' }] }
+      : {}),
+  };
+}
+
+/** The manifest's bytes; all that belongs to one commit stands in its annotations. */
+export function imageManifest(image: {
+  readonly plan: { readonly base: PlannedBase };
+  readonly base: BaseImage;
+  readonly layer: Layer;
+  readonly config: Buffer;
+  readonly annotations: Readonly<Record<string, string>>;
+}): Buffer {
+  const { base } = image.plan;
+  const { digest, size, mediaType } = image.layer;
+  const channel = base.name.includes(':') ? base.name.slice(base.name.indexOf(':')) : '';
+  const annotations: Record<string, string> = {
+    'org.opencontainers.image.base.name': `${base.repository}${channel}`,
+    'org.opencontainers.image.base.digest': base.digest,
+    [seamAnnotation]: String(image.base.layers.length),
+    ...image.annotations,
+  };
+  return Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: mediaTypes.ociManifest,
+      config: {
+        mediaType: mediaTypes.ociConfig,
+        digest: digestOf(image.config),
+        size: image.config.length,
+      },
+      layers: [...image.base.layers, { mediaType, digest, size }],
+      annotations: Object.fromEntries(Object.entries(annotations).sort(([a], [b]) => (a < b ? -1 : 1))),
+    }),
+  );
+}

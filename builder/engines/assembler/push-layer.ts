@@ -1,0 +1,95 @@
+import { Readable } from 'node:stream';
+import type { Digest } from '../../../oci/digest.ts';
+import { isOciError } from '../../../oci/errors.ts';
+import type { LayerEntry } from '../../../oci/layer/entry.ts';
+import { type Layer, writeLayer } from '../../../oci/layer.ts';
+import type { Registry } from '../../../oci/registry.ts';
+
+/** Compressed layers up to this size are held until their digest is known, and are not sent when the registry has them. */
+const heldBytes = 4 * 1024 * 1024;
+
+/**
+ * Writes a layer into `repository`. Small ones go up in one call, larger ones stream through an upload session while they are compressed.
+ * `stored` is false when the repository had it already. Errors: those of the entries and of the registry.
+ */
+export async function pushLayer(
+  registry: Registry,
+  repository: string,
+  entries: AsyncIterable<LayerEntry> | Iterable<LayerEntry>,
+  signal: AbortSignal,
+): Promise<{ layer: Layer; stored: boolean }> {
+  let session: string | undefined;
+  try {
+    const { layer, result } = await writeLayer(
+      entries,
+      async (body) => {
+        const iterator = body[Symbol.asyncIterator]();
+        const { held, ended } = await holdUpTo(heldBytes, iterator);
+        if (ended) return Buffer.concat(held);
+        session = (await registry.startUpload(repository)).id;
+        await registry.writeUpload(
+          repository,
+          session,
+          Readable.from(continued(held, iterator), { objectMode: false }),
+        );
+        return undefined;
+      },
+      { signal },
+    );
+    if (result === undefined) {
+      await registry.finishUpload(repository, session ?? '', layer.digest);
+      return { layer, stored: true };
+    }
+    if (await hasBlob(registry, repository, layer.digest)) return { layer, stored: false };
+    await registry.putBlob(repository, layer.digest, result);
+    return { layer, stored: true };
+  } catch (error) {
+    if (session !== undefined) await cancelQuietly(registry, repository, session);
+    throw error;
+  }
+}
+
+/** Errors: all of resolveBlob's but BLOB_UNKNOWN. */
+export async function hasBlob(registry: Registry, repository: string, digest: Digest): Promise<boolean> {
+  try {
+    await registry.resolveBlob(repository, digest);
+    return true;
+  } catch (error) {
+    if (isOciError(error, 'BLOB_UNKNOWN') || isOciError(error, 'NAME_UNKNOWN')) return false;
+    throw error;
+  }
+}
+
+async function holdUpTo(
+  most: number,
+  iterator: AsyncIterator<Buffer>,
+): Promise<{ held: Buffer[]; ended: boolean }> {
+  const held: Buffer[] = [];
+  for (let size = 0; size <= most; ) {
+    const next = await iterator.next();
+    if (next.done === true) return { held, ended: true };
+    held.push(next.value);
+    size += next.value.length;
+  }
+  return { held, ended: false };
+}
+
+async function* continued(
+  held: Buffer[],
+  iterator: AsyncIterator<Buffer>,
+): AsyncGenerator<Buffer, void, undefined> {
+  for (let chunk = held.shift(); chunk !== undefined; chunk = held.shift()) yield chunk;
+  for (;;) {
+    const next = await iterator.next();
+    if (next.done === true) return;
+    yield next.value;
+  }
+}
+
+async function cancelQuietly(registry: Registry, repository: string, session: string): Promise<void> {
+  try {
+    await registry.cancelUpload(repository, session);
+  } catch {
+    // The first error is the one that counts; an abandoned session is reaped by the registry.
+  }
+}
