@@ -61,7 +61,10 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
     }
     const push =
       writes && !git.advertisement
-        ? createPushSession({ store, cache, listener, log }, { team, app, pusher: identity.principal.name })
+        ? createPushSession(
+            { store, cache, listener, log },
+            { team, app, pusher: identity.principal.name, ...hostOf(request.headers.host) },
+          )
         : undefined;
     const result = await runHttpBackend(request, response, {
       root,
@@ -123,6 +126,10 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
       await Promise.allSettled(running);
     },
   };
+}
+
+function hostOf(header: string | undefined): { host?: string } {
+  return header !== undefined && /^[\w.:[\]-]{1,255}$/.test(header) ? { host: header } : {};
 }
 
 function refuse(response: ServerResponse, principal: Principal, verb: string, repository: string): void {

@@ -10,12 +10,19 @@ export interface GitHost {
   /** Serves one smart-HTTP request whose path starts with `/git/`; the raw body is streamed, never buffered. Rights were decided in `identity`. */
   handle(request: IncomingMessage, response: ServerResponse, identity: Identity): Promise<void>;
   /** Reads a commit's files. Errors: UserError when the repository or the commit does not exist. */
-  openTree(team: string, app: string, commit: string): Promise<SourceTree>;
+  openTree(team: string, app: string, commit: string): Promise<CommitTree>;
   /** Where a ref points now, straight from the store; undefined when the repository or the ref is not there. */
   resolveRef(team: string, app: string, ref: string): Promise<ResolvedRef | undefined>;
   /** Announces again what was pushed but, because a process died, perhaps never reached the listener. */
   recover(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** A commit's files, and the commit itself (also where an annotated tag was asked for). */
+export interface CommitTree extends SourceTree {
+  readonly commit: string;
+  /** The committer's clock. */
+  readonly committedAt: Date;
 }
 
 export interface ResolvedRef {
@@ -38,6 +45,8 @@ export interface RefUpdate {
   readonly defaultBranch: boolean;
   readonly pusher: string;
   readonly pushOptions: readonly string[];
+  /** `host[:port]` under which the pusher reached this server, where that is known. */
+  readonly host?: string;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { UserError } from '../../core/user-error.ts';
-import type { SourceEntry, SourceTree } from '../plan/source-tree.ts';
+import type { SourceEntry } from '../plan/source-tree.ts';
+import type { CommitTree } from './git-host.ts';
 import { createObjectReader, type ObjectReader } from './object-reader.ts';
 
 /** Most files and directories of one commit; far above the largest projects known, far below what fills the memory. */
@@ -15,13 +16,20 @@ export async function openGitTree(options: {
   environment: Record<string, string>;
   /** Full object id of a commit or an annotated tag. */
   commit: string;
-}): Promise<SourceTree> {
+}): Promise<CommitTree> {
   const open = (): ObjectReader => createObjectReader(options);
   // One reader stays for the tree and for single files; each run of `read` has its own, as its answers must come in order.
   const reader = open();
   let root: { id: string; bytes: Buffer };
+  let commit: { id: string; committedAt: Date };
   try {
+    reader.ask(`${options.commit}^{commit}`);
     reader.ask(`${options.commit}^{tree}`);
+    const commitHead = await reader.next();
+    if (commitHead !== undefined) {
+      const text = (await reader.take(commitHead)).toString('latin1');
+      commit = { id: commitHead.id, committedAt: committerDate(text) };
+    } else commit = { id: options.commit, committedAt: new Date(0) };
     const head = await reader.next();
     if (head === undefined || head.type !== 'tree') {
       throw new UserError(`commit ${options.commit} is not in the repository`);
@@ -48,6 +56,8 @@ export async function openGitTree(options: {
 
   return {
     key: root.id,
+    commit: commit.id,
+    committedAt: commit.committedAt,
     entries,
     async readFile(path, limit) {
       const entry = (await entries()).find((candidate) => candidate.path === path);
@@ -85,6 +95,12 @@ export async function openGitTree(options: {
     },
     close: () => reader.close(),
   };
+}
+
+/** Broken dates, which git allows here, count as 1970. */
+function committerDate(text: string): Date {
+  const seconds = Number(/^committer .*> (\d{1,11}) /m.exec(text)?.[1] ?? 0);
+  return new Date(seconds * 1000);
 }
 
 async function listTree(reader: ObjectReader, root: Buffer): Promise<readonly SourceEntry[]> {

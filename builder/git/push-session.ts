@@ -26,7 +26,7 @@ export interface PushSession {
 
 export function createPushSession(
   deps: { store: ObjectStore; cache: RepositoryCache; listener: PushListener; log: Logger },
-  push: { team: string; app: string; pusher: string },
+  push: { team: string; app: string; pusher: string; host?: string },
 ): PushSession {
   const { store, cache, listener, log } = deps;
   const { team, app } = push;
@@ -95,12 +95,14 @@ export function createPushSession(
       const { document } = result.refs;
       updates = moved.flatMap(({ ref }) => {
         const stored = document.refs[ref];
-        return stored === undefined ? [] : [toUpdate(push, ref, stored, document.head)];
+        if (stored === undefined) return [];
+        const update = toUpdate(push, ref, stored, document.head);
+        return [push.host === undefined ? update : { ...update, host: push.host }];
       });
       await Promise.all([
         announce(),
         // Only a cache: whoever reads next brings it up to date if this fails.
-        cache.update(team, app, result.refs).catch((error: unknown) => {
+        cache.update(team, app).catch((error: unknown) => {
           log.warn({ err: error, team, app }, 'git cache could not be updated');
         }),
       ]);

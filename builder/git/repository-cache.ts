@@ -1,6 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { claimFile } from '../../core/object-store/locks.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { fetchPack, listPacks } from './packs.ts';
 import { type RefsDocument, readRefs, type VersionedRefs } from './refs-document.ts';
@@ -13,8 +15,8 @@ export interface RepositoryCache {
   path(team: string, app: string): string;
   /** Makes the folder say what the store says now; `create` also where the store knows no such repository yet. */
   open(team: string, app: string, options?: { create?: boolean }): Promise<VersionedRefs | undefined>;
-  /** Same, when the newest state is at hand already. */
-  update(team: string, app: string, refs: VersionedRefs): Promise<void>;
+  /** The same for a repository that is known to be there. */
+  update(team: string, app: string): Promise<void>;
   /** Throws the folder away: it was found damaged. */
   discard(team: string, app: string): Promise<void>;
 }
@@ -25,13 +27,15 @@ export function createRepositoryCache(deps: {
   environment: Record<string, string>;
 }): RepositoryCache {
   const { store, directory, environment } = deps;
-  /** One writer per repository within this process; the last task of each. */
+  /** One writer per repository: within this process by these tails, among processes by a lock that the kernel frees. */
   const tails = new Map<string, Promise<unknown>>();
 
   const path = (team: string, app: string): string => join(directory, 'repositories', team, `${app}.git`);
 
   function exclusive<T>(key: string, task: () => Promise<T>): Promise<T> {
-    const result = (tails.get(key) ?? Promise.resolve()).then(task, task);
+    const locked = (): Promise<T> =>
+      withFileLock(join(directory, 'locks', `${key.replace('/', '~')}.lock`), task);
+    const result = (tails.get(key) ?? Promise.resolve()).then(locked, locked);
     const tail = result
       .catch(() => {})
       .finally(() => {
@@ -78,9 +82,21 @@ export function createRepositoryCache(deps: {
           }
         }
       }),
-    update: (team, app, refs) => exclusive(`${team}/${app}`, () => bringUp(team, app, refs)),
+    update: (team, app) =>
+      exclusive(`${team}/${app}`, async () => bringUp(team, app, await readRefs(store, team, app))),
     discard: (team, app) => exclusive(`${team}/${app}`, () => discardFolder(path(team, app))),
   };
+}
+
+async function withFileLock<T>(file: string, task: () => Promise<T>): Promise<T> {
+  await mkdir(dirname(file), { recursive: true });
+  const handle = await open(file, 'a');
+  try {
+    for (let wait = 1; !claimFile(handle.fd); wait = Math.min(wait * 2, 50)) await delay(wait);
+    return await task();
+  } finally {
+    await handle.close();
+  }
 }
 
 function markOf(etag: string | undefined): string {

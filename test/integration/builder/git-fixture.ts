@@ -68,7 +68,7 @@ export async function createWorkshop(): Promise<
     storeRoot,
     store: createFilesystemStore({ root: storeRoot }),
     cacheDir: join(directory.path, 'cache'),
-    [Symbol.asyncDispose]: directory.remove,
+    [Symbol.asyncDispose]: () => directory.remove(),
   };
 }
 

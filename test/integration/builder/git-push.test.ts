@@ -108,7 +108,7 @@ describe('git push over smart HTTP', () => {
 
     const results = await Promise.all([first, second].map((work) => git(work, 'push', url, 'main')));
 
-    expect(results.map(({ code }) => code === 0).sort()).toEqual([false, true]);
+    expect(results.filter(({ code }) => code === 0)).toHaveLength(1);
     const winner = results[0]?.code === 0 ? first : second;
     expect((await gitOk(winner, 'ls-remote', url, 'refs/heads/main')).slice(0, 40)).toBe(
       (await gitOk(winner, 'rev-parse', 'HEAD')).trim(),

@@ -1,0 +1,56 @@
+import type { JsonValue } from '../../core/object-store/object-store.ts';
+import type { RefUpdate } from '../git/git-host.ts';
+
+/** Payload of a build's job: small, versioned JSON. */
+export interface BuildRequest {
+  readonly version: 1;
+  readonly team: string;
+  readonly app: string;
+  readonly ref: string;
+  /** A commit, or an annotated tag's object. */
+  readonly commit: string;
+  readonly sequence: number;
+  readonly defaultBranch: boolean;
+  readonly pusher: string;
+  /** `-o tag=…` of a working-tree build. */
+  readonly tag?: string;
+  /** `host[:port]` that the pusher used, for the reference that is shown. */
+  readonly host?: string;
+}
+
+export function toPayload(
+  update: RefUpdate,
+  tag: string | undefined,
+): { readonly [name: string]: JsonValue } {
+  const { team, app, ref, commit, sequence, defaultBranch, pusher, host } = update;
+  return {
+    version: 1,
+    team,
+    app,
+    ref,
+    commit,
+    sequence,
+    defaultBranch,
+    pusher,
+    ...(tag === undefined ? {} : { tag }),
+    ...(host === undefined ? {} : { host }),
+  };
+}
+
+/** Errors: the payload is of another version or damaged. */
+export function parseBuildRequest(payload: { readonly [name: string]: JsonValue }): BuildRequest {
+  const texts = ['team', 'app', 'ref', 'commit', 'pusher'];
+  if (
+    payload['version'] !== 1 ||
+    texts.some((name) => typeof payload[name] !== 'string') ||
+    typeof payload['sequence'] !== 'number'
+  ) {
+    throw new Error('build request cannot be read');
+  }
+  return payload as unknown as BuildRequest;
+}
+
+/** The image repository's default name and whose rights count: `<team>/<app>`. */
+export function repositoryOf(request: Pick<BuildRequest, 'team' | 'app'>): string {
+  return `${request.team}/${request.app}`;
+}

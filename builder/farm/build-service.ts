@@ -1,0 +1,146 @@
+import type { EventBus } from '../../core/events.ts';
+import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import type { JobQueue, JobRecord } from '../../core/queue/job-queue.ts';
+import type { PushListener, RefUpdate } from '../git/git-host.ts';
+import { timeOrderedId } from '../git/time-ordered-id.ts';
+import { type BuildRequest, parseBuildRequest, toPayload } from './build-request.ts';
+import { followLog, type LogFollower } from './follow-log.ts';
+import { parsePushOptions } from './push-options.ts';
+
+/** Builds as people and programs see them. */
+export interface BuildService extends PushListener {
+  get(id: string): Promise<Build | undefined>;
+  /** Newest first. */
+  list(options?: { limit?: number; before?: string }): Promise<Build[]>;
+  cancel(id: string, by: string): Promise<Build | undefined>;
+  /** The same commit once more, as a new build. Undefined: there is no such build. */
+  retry(id: string): Promise<Build | undefined>;
+  /** The log from its start, as long as it grows. */
+  log(id: string): LogFollower;
+}
+
+export interface Build extends Omit<JobRecord, 'payload'> {
+  readonly request: BuildRequest;
+}
+
+/** A push that moves more branches and tags than this builds the default branch only: nobody waits for a thousand builds. */
+const mostBuilds = 20;
+/** How long live lines are kept for a pusher whose git has not asked for them yet. Milliseconds. */
+const unheardMs = 60_000;
+
+export function createBuildService(deps: {
+  store: ObjectStore;
+  queue: JobQueue;
+  events: EventBus;
+}): BuildService {
+  const { queue } = deps;
+  /** Followers of builds that were just queued: they hear from the first line on. */
+  const heard = new Map<string, LogFollower>();
+
+  function listen(id: string): void {
+    const follower = followLog(deps, id, { fresh: true });
+    heard.set(id, follower);
+    setTimeout(() => {
+      if (heard.delete(id)) follower.close();
+    }, unheardMs).unref();
+  }
+
+  function takeFollower(id: string): LogFollower {
+    const follower = heard.get(id);
+    heard.delete(id);
+    return follower ?? followLog(deps, id);
+  }
+
+  return {
+    async accepted(updates) {
+      const builds = chooseBuilds(updates);
+      await Promise.all(
+        builds.map(async ({ update, tag, nowait }) => {
+          if (!nowait) listen(update.id);
+          await queue.add({ id: update.id, payload: toPayload(update, tag) });
+        }),
+      );
+    },
+    async follow(updates, write, signal) {
+      const first = updates[0];
+      if (first === undefined) return;
+      const options = parsePushOptions(first.pushOptions);
+      for (const complaint of options.complaints) write(`brickyard: ${complaint}`);
+      const candidates = updates.filter(({ ref }) => isBuilt(ref));
+      if (candidates.length === 0) return;
+      if (options.skip) return write('brickyard: no build, as asked (-o build.skip)');
+      const builds = chooseBuilds(updates);
+      if (builds.length < candidates.length) {
+        write(
+          `brickyard: ${candidates.length} refs at once: ${describeFew(builds.map(({ update }) => update))}`,
+        );
+      }
+      if (options.nowait) {
+        for (const { update } of builds)
+          write(`brickyard: build ${update.id} is queued for ${shortName(update.ref)}`);
+        return;
+      }
+      const width = Math.max(...builds.map(({ update }) => shortName(update.ref).length), 0);
+      await Promise.all(
+        builds.map(async ({ update }) => {
+          const prefix = builds.length > 1 ? `${shortName(update.ref).padEnd(width)} │ ` : '';
+          for await (const line of takeFollower(update.id).lines(signal)) write(prefix + forTerminal(line));
+        }),
+      );
+    },
+    async get(id) {
+      const job = await queue.get(id);
+      return job === undefined ? undefined : toBuild(job);
+    },
+    list: async (options) => (await queue.list(options)).map(toBuild),
+    async cancel(id, by) {
+      const job = await queue.cancel(id, `cancelled by ${by}`);
+      return job === undefined ? undefined : toBuild(job);
+    },
+    async retry(id) {
+      const job = await queue.get(id);
+      if (job === undefined) return undefined;
+      return toBuild(await queue.add({ id: timeOrderedId(), payload: job.payload }));
+    },
+    log: (id) => followLog(deps, id),
+  };
+}
+
+function toBuild({ payload, ...job }: JobRecord): Build {
+  return { ...job, request: parseBuildRequest(payload) };
+}
+
+function isBuilt(ref: string): boolean {
+  return /^refs\/(?:heads|tags|brickyard)\//.test(ref);
+}
+
+function chooseBuilds(
+  updates: readonly RefUpdate[],
+): { update: RefUpdate; tag: string | undefined; nowait: boolean }[] {
+  const candidates = updates.filter(({ ref }) => isBuilt(ref));
+  const chosen =
+    candidates.length <= mostBuilds ? candidates : candidates.filter(({ defaultBranch }) => defaultBranch);
+  return chosen.flatMap((update) => {
+    const { skip, nowait, tag } = parsePushOptions(update.pushOptions);
+    if (skip) return [];
+    return [{ update, nowait, tag: update.ref.startsWith('refs/brickyard/') ? tag : undefined }];
+  });
+}
+
+function describeFew(built: readonly RefUpdate[]): string {
+  const what = built.length === 0 ? 'none is built' : `only ${shortName(built[0]?.ref ?? '')} is built`;
+  return `${what}; push up to ${mostBuilds} at a time to build each`;
+}
+
+function shortName(ref: string): string {
+  return ref.replace(/^refs\/(?:heads\/|tags\/|(?=brickyard))/, '');
+}
+
+const colour = /\p{Cc}\[[0-9;]*m/gu;
+
+/** Colours pass; every other control sequence could rewrite the pusher's screen. */
+function forTerminal(line: string): string {
+  const colours = line.match(colour) ?? [];
+  const parts = line.split(colour).map((part) => part.replace(/(?!\t)\p{Cc}/gu, ''));
+  return parts.map((part, index) => part + (colours[index] ?? '')).join('');
+}

@@ -1,0 +1,87 @@
+import { type DocumentFault, hasErrors } from '../../core/document/document.ts';
+import { formatFaults } from '../../core/document/format-faults.ts';
+import { JobFailed } from '../../core/queue/job-queue.ts';
+import type { AppFileResult } from '../appfile/appfile.ts';
+import { type AppFileParser, maxAppFileBytes } from '../appfile/parse-appfile.ts';
+import type { BuildPlan } from '../plan/plan.ts';
+import { planBuild, type ResolveBase } from '../plan/plan-build.ts';
+import type { SourceTree } from '../plan/source-tree.ts';
+import type { BuildRequest } from './build-request.ts';
+import { describePlan, formatStep } from './report.ts';
+
+/** Reads a commit's App.yaml and makes the plan, telling of every fault. Errors: JobFailed when there is no plan to be had. */
+export type CommitPlanner = (input: {
+  request: Pick<BuildRequest, 'team' | 'app'>;
+  source: SourceTree;
+  write: (line: string) => void;
+}) => Promise<{ plan: BuildPlan }>;
+
+/** In this order; only the first that exists is read. */
+const appFileNames = ['App.yaml', 'app.yaml', 'App.yml', 'app.yml'];
+
+export function createCommitPlanner(deps: {
+  parseAppFile: AppFileParser;
+  resolveBase: ResolveBase;
+  /** What to tell a pusher without App.yaml, with the one that `brickyard init` would write. */
+  propose: (input: { app: string; source: SourceTree; fileNames: readonly string[] }) => Promise<string>;
+}): CommitPlanner {
+  return async ({ request, source, write }) => {
+    const started = performance.now();
+    const paths = (await source.entries()).map(({ path }) => path);
+    const fileNames = [...new Set(paths.map((path) => path.split('/', 1)[0] ?? ''))];
+    const name = appFileNames.find((candidate) => paths.includes(candidate));
+    if (name === undefined) {
+      const proposal = await deps.propose({ app: request.app, source, fileNames });
+      for (const line of proposal.trimEnd().split('\n')) write(`  ${line}`);
+      throw new JobFailed('no App.yaml: add one, commit and push again');
+    }
+    const bytes = (await source.readFile(name, maxAppFileBytes)) ?? Buffer.alloc(0);
+    const parsed = deps.parseAppFile(name, bytes, { defaultAppName: request.app });
+    report(parsed, parsed.faults, write);
+    if (parsed.appfile === undefined) throw new JobFailed(summary(name, parsed.faults));
+    write(formatStep('lint', lintDetail(name, parsed.faults), performance.now() - started));
+    const planning = performance.now();
+    const planned = await planBuild({
+      appfile: parsed,
+      team: request.team,
+      resolveBase: deps.resolveBase,
+      fileNames,
+    });
+    const seen = new Set(parsed.faults);
+    report(
+      parsed,
+      planned.faults.filter((fault) => !seen.has(fault)),
+      write,
+    );
+    if (planned.plan === undefined || hasErrors(planned.faults))
+      throw new JobFailed(summary(name, planned.faults));
+    write(formatStep('plan', describePlan(planned.plan), performance.now() - planning));
+    return { plan: planned.plan };
+  };
+}
+
+function report(
+  parsed: AppFileResult,
+  faults: readonly DocumentFault[],
+  write: (line: string) => void,
+): void {
+  if (faults.length > 0) write(formatFaults(faults, parsed.document).trimEnd());
+}
+
+function count(
+  faults: readonly DocumentFault[],
+  severity: DocumentFault['severity'],
+  word: string,
+): string[] {
+  const number = faults.filter((fault) => fault.severity === severity).length;
+  return number === 0 ? [] : [`${number} ${word}${number === 1 ? '' : 's'}`];
+}
+
+function lintDetail(name: string, faults: readonly DocumentFault[]): string {
+  const found = count(faults, 'warning', 'warning');
+  return found.length === 0 ? `${name} is fine` : `${name}: ${found.join(', ')}`;
+}
+
+function summary(name: string, faults: readonly DocumentFault[]): string {
+  return `${name}: ${count(faults, 'error', 'error').join(', ')}; the push is kept, mend the file and push again`;
+}

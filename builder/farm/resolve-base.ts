@@ -1,0 +1,71 @@
+import { isOciError } from '../../oci/errors.ts';
+import { isTag } from '../../oci/reference.ts';
+import type { Registry } from '../../oci/registry.ts';
+import type { MissingBase, ResolveBase } from '../plan/plan-build.ts';
+
+/** The team of the catalog's images. */
+const catalogTeam = 'baseimages';
+const namePattern = /^([a-z0-9]+(?:[._-][a-z0-9]+)*)(?::([^:]+))?$/;
+const suggestionLimit = 200;
+
+/**
+ * Base images as the registry has them now: `nodejs:26` is the image `baseimages/nodejs:26`, and `nodejs` alone is its newest channel.
+ */
+export function createBaseResolver(registry: Registry): ResolveBase {
+  return async (name) => {
+    const match = namePattern.exec(name);
+    if (match === null)
+      return missing(registry, `"${name}" is no base image's name: write NAME or NAME:CHANNEL`);
+    const [, short = '', written] = match;
+    const repository = `${catalogTeam}/${short}`;
+    const channel = written ?? newestChannel(await channelsOf(registry, repository));
+    if (channel === undefined || !isTag(channel)) {
+      return missing(registry, `there is no base image "${short}" (run "brickyard base build ${short}")`);
+    }
+    try {
+      const { descriptor, bytes } = await registry.getManifest(repository, channel);
+      return {
+        name: `${short}:${channel}`,
+        repository,
+        digest: descriptor.digest,
+        launcher: annotationsOf(bytes)['brickyard.launcher'] !== 'none',
+      };
+    } catch (error) {
+      if (!isOciError(error, 'MANIFEST_UNKNOWN') && !isOciError(error, 'NAME_UNKNOWN')) throw error;
+      return missing(registry, `there is no base image "${short}:${channel}"`);
+    }
+  };
+}
+
+/** Tags that move; `<version>-<8 hex digits>` names one build for ever. */
+async function channelsOf(registry: Registry, repository: string): Promise<string[]> {
+  try {
+    const { entries } = await registry.listTags(repository, { limit: suggestionLimit });
+    return entries.filter((tag) => !/-[0-9a-f]{8}$/.test(tag));
+  } catch (error) {
+    if (isOciError(error, 'NAME_UNKNOWN')) return [];
+    throw error;
+  }
+}
+
+function newestChannel(channels: readonly string[]): string | undefined {
+  if (channels.includes('latest')) return 'latest';
+  return channels.toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1);
+}
+
+async function missing(registry: Registry, error: string): Promise<MissingBase> {
+  const { entries } = await registry.listRepositories({ limit: suggestionLimit, last: `${catalogTeam}/` });
+  const repositories = entries.filter((name) => name.startsWith(`${catalogTeam}/`));
+  const names = await Promise.all(
+    repositories.slice(0, 50).map(async (repository) => {
+      const short = repository.slice(catalogTeam.length + 1);
+      return [short, ...(await channelsOf(registry, repository)).map((channel) => `${short}:${channel}`)];
+    }),
+  );
+  return { error, suggestions: names.flat() };
+}
+
+function annotationsOf(manifest: Buffer): Readonly<Record<string, unknown>> {
+  const { annotations } = JSON.parse(manifest.toString('utf8')) as { annotations?: Record<string, unknown> };
+  return annotations ?? {};
+}

@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto';
+import { type ObjectStore, PreconditionFailed } from '../../core/object-store/object-store.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { WantedTag } from './image-tags.ts';
+
+/** Which push a moving tag stands for; moved by compare-and-set, and only forwards. */
+export interface TagRecord {
+  /** `<team>/<app> <ref>`. */
+  readonly source: string;
+  /** Of the push, see RefUpdate. */
+  readonly sequence: number;
+  readonly digest: Digest;
+  /** Id of the build. */
+  readonly build: string;
+}
+
+export type TagClaim =
+  | { readonly outcome: 'claimed' }
+  /** A newer push of the same source has it. */
+  | { readonly outcome: 'superseded'; readonly by: TagRecord }
+  | { readonly outcome: 'clash'; readonly with: TagRecord };
+
+export interface TagRecords {
+  read(repository: string, tag: string): Promise<TagRecord | undefined>;
+  /** `mayTakeOver` says whether the source that holds the tag is gone. */
+  claim(
+    repository: string,
+    wanted: WantedTag,
+    record: Omit<TagRecord, 'source'>,
+    mayTakeOver: (source: string) => Promise<boolean>,
+  ): Promise<TagClaim>;
+}
+
+export function createTagRecords(store: ObjectStore): TagRecords {
+  const keyOf = (repository: string, tag: string): string => `builds-tags/${repository}/_tags/${tag}`;
+
+  async function load(key: string): Promise<{ record: TagRecord; etag: string } | undefined> {
+    const object = await store.get(key);
+    if (object === undefined) return undefined;
+    return { record: JSON.parse(object.body.toString('utf8')) as TagRecord, etag: object.etag };
+  }
+
+  return {
+    read: async (repository, tag) => (await load(keyOf(repository, tag)))?.record,
+    async claim(repository, wanted, record, mayTakeOver) {
+      const key = keyOf(repository, wanted.tag);
+      const body = (): Buffer =>
+        Buffer.from(
+          JSON.stringify({
+            state: 'set',
+            nonce: randomBytes(16).toString('hex'),
+            source: wanted.source,
+            ...record,
+          }),
+        );
+      for (;;) {
+        const known = await load(key);
+        if (known !== undefined) {
+          if (known.record.source !== wanted.source) {
+            if (!(await mayTakeOver(known.record.source))) return { outcome: 'clash', with: known.record };
+          } else if (known.record.sequence > record.sequence) {
+            return { outcome: 'superseded', by: known.record };
+          } else if (known.record.sequence === record.sequence && known.record.digest === record.digest) {
+            return { outcome: 'claimed' };
+          }
+        }
+        try {
+          await store.put(key, body(), known === undefined ? { ifNoneMatch: '*' } : { ifMatch: known.etag });
+          return { outcome: 'claimed' };
+        } catch (error) {
+          if (!(error instanceof PreconditionFailed)) throw error;
+        }
+      }
+    },
+  };
+}

@@ -1,0 +1,242 @@
+import { Readable } from 'node:stream';
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
+import Type, { type Static } from 'typebox';
+import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
+import type { Action } from '../../core/auth/authorizer.ts';
+import type { HttpServer } from '../../core/http/http-server.ts';
+import { repositoryOf } from '../farm/build-request.ts';
+import type { Build, BuildService } from '../farm/build-service.ts';
+
+const buildSchema = Type.Object({
+  id: Type.String({ description: 'Sorts by time.' }),
+  state: Type.Enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']),
+  repository: Type.String({ description: 'The git repository, `team/app`.' }),
+  ref: Type.String(),
+  commit: Type.String(),
+  pusher: Type.String(),
+  createdAt: Type.String({ format: 'date-time' }),
+  startedAt: Type.Optional(Type.String({ format: 'date-time' })),
+  finishedAt: Type.Optional(Type.String({ format: 'date-time' })),
+  attempts: Type.Integer(),
+  error: Type.Optional(Type.String({ description: 'Why it failed or was cancelled.' })),
+  image: Type.Optional(
+    Type.Object({
+      reference: Type.String(),
+      repository: Type.String(),
+      digest: Type.String(),
+      tags: Type.Array(Type.String()),
+      mountedBytes: Type.Integer(),
+      skippedBytes: Type.Integer(),
+      storedBytes: Type.Integer(),
+    }),
+  ),
+});
+const errorSchema = Type.Object({ error: Type.Object({ code: Type.String(), message: Type.String() }) });
+const idSchema = Type.Object({ id: Type.String({ pattern: '^[0-9a-f-]{36}$' }) });
+const listSchema = Type.Object({
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500, default: 50 })),
+  before: Type.Optional(
+    Type.String({ pattern: '^[0-9a-f-]{36}$', description: 'Only builds older than this one.' }),
+  ),
+  repository: Type.Optional(Type.String({ maxLength: 255, description: 'Only of this git repository.' })),
+});
+const logSchema = Type.Object({
+  follow: Type.Optional(Type.Enum(['0', '1'], { description: '1 = stay until the build has ended.' })),
+});
+
+/** A build as the management API shows it. */
+export type BuildView = Static<typeof buildSchema>;
+
+export interface BuildRoutesOptions {
+  readonly builds: BuildService;
+  readonly authenticator: Authenticator;
+  readonly http: Pick<HttpServer, 'origin'>;
+}
+
+const tags = ['builds'];
+/** Pages that are read in search of builds one may see, before a list is given as it is. */
+const mostPages = 20;
+
+/** `/api/v1/builds…`. Who may pull from a repository sees its builds; who may build there cancels and retries them. */
+export function createBuildRoutes(options: BuildRoutesOptions): FastifyPluginAsync {
+  const { builds, authenticator, http } = options;
+
+  async function identify(request: FastifyRequest, reply: FastifyReply): Promise<Identity | undefined> {
+    try {
+      return await authenticator.identify(request.headers.authorization, http.origin.address(request.raw));
+    } catch (error) {
+      if (!(error instanceof InvalidCredentials)) throw error;
+      unauthorized(reply);
+      return undefined;
+    }
+  }
+
+  /** Answers by itself, and gives undefined, when there is no such build or it may not be touched. */
+  async function find(
+    request: FastifyRequest<{ Params: Static<typeof idSchema> }>,
+    reply: FastifyReply,
+    action: Action,
+  ): Promise<{ build: Build; identity: Identity } | undefined> {
+    const identity = await identify(request, reply);
+    if (identity === undefined) return undefined;
+    const build = await builds.get(request.params.id);
+    // Whether a build of a hidden repository exists is nobody's business.
+    if (build === undefined || !sees(identity, build)) {
+      if (identity.principal.anonymous && authenticator.required) unauthorized(reply);
+      else problem(reply, 404, 'NOT_FOUND', 'there is no such build');
+      return undefined;
+    }
+    if (!identity.authorizer.may(identity.principal, action, repositoryOf(build.request))) {
+      if (identity.principal.anonymous) unauthorized(reply);
+      else
+        problem(
+          reply,
+          403,
+          'DENIED',
+          `${identity.principal.name} may not ${action} ${repositoryOf(build.request)}`,
+        );
+      return undefined;
+    }
+    return { build, identity };
+  }
+
+  return async (app: FastifyInstance) => {
+    app.get<{ Querystring: Static<typeof listSchema> }>(
+      '/api/v1/builds',
+      {
+        schema: {
+          tags,
+          summary: 'Builds, newest first',
+          querystring: listSchema,
+          response: { 200: Type.Object({ builds: Type.Array(buildSchema) }), 401: errorSchema },
+        },
+      },
+      async (request, reply) => {
+        const identity = await identify(request, reply);
+        if (identity === undefined) return reply;
+        const { limit = 50, repository } = request.query;
+        const found: BuildView[] = [];
+        let { before } = request.query;
+        for (let page = 0; page < mostPages && found.length < limit; page++) {
+          const some = await builds.list({ limit: 200, ...(before === undefined ? {} : { before }) });
+          for (const build of some) {
+            if (repository !== undefined && repositoryOf(build.request) !== repository) continue;
+            if (sees(identity, build) && found.length < limit) found.push(toView(build));
+          }
+          before = some.at(-1)?.id;
+          if (some.length < 200) break;
+        }
+        return { builds: found };
+      },
+    );
+
+    app.get<{ Params: Static<typeof idSchema> }>(
+      '/api/v1/builds/:id',
+      {
+        schema: {
+          tags,
+          summary: 'One build',
+          params: idSchema,
+          response: { 200: buildSchema, 401: errorSchema, 404: errorSchema },
+        },
+      },
+      async (request, reply) => {
+        const found = await find(request, reply, 'pull');
+        return found === undefined ? reply : toView(found.build);
+      },
+    );
+
+    app.get<{ Params: Static<typeof idSchema>; Querystring: Static<typeof logSchema> }>(
+      '/api/v1/builds/:id/log',
+      {
+        schema: {
+          tags,
+          summary: 'Log of a build, as text',
+          produces: ['text/plain'],
+          params: idSchema,
+          querystring: logSchema,
+        },
+      },
+      async (request, reply) => {
+        const found = await find(request, reply, 'pull');
+        if (found === undefined) return reply;
+        const left = new AbortController();
+        reply.raw.once('close', () => left.abort());
+        const follower = builds.log(found.build.id);
+        const lines =
+          request.query.follow === '1' ? follower.lines(left.signal) : follower.stored(left.signal);
+        return (
+          reply
+            .header('Content-Type', 'text/plain; charset=utf-8')
+            .header('Cache-Control', 'no-store')
+            .header('X-Accel-Buffering', 'no')
+            // A browser that is sent here must not take a log for a page.
+            .header('X-Content-Type-Options', 'nosniff')
+            .send(Readable.from(withLineEnds(lines), { objectMode: false }))
+        );
+      },
+    );
+
+    for (const [name, summary] of [
+      ['cancel', 'Ends a build that waits or runs'],
+      ['retry', 'Builds the same commit once more'],
+    ] as const) {
+      app.post<{ Params: Static<typeof idSchema> }>(
+        `/api/v1/builds/:id/${name}`,
+        {
+          schema: {
+            tags,
+            summary,
+            params: idSchema,
+            response: { 200: buildSchema, 401: errorSchema, 403: errorSchema, 404: errorSchema },
+          },
+        },
+        async (request, reply) => {
+          const found = await find(request, reply, 'build');
+          if (found === undefined) return reply;
+          const { build, identity } = found;
+          const changed =
+            name === 'cancel'
+              ? await builds.cancel(build.id, identity.principal.name)
+              : await builds.retry(build.id);
+          return toView(changed ?? build);
+        },
+      );
+    }
+  };
+}
+
+function sees(identity: Identity, build: Build): boolean {
+  return identity.authorizer.may(identity.principal, 'pull', repositoryOf(build.request));
+}
+
+function toView(build: Build): BuildView {
+  const { request, result } = build;
+  return {
+    id: build.id,
+    state: build.state,
+    repository: repositoryOf(request),
+    ref: request.ref,
+    commit: request.commit,
+    pusher: request.pusher,
+    createdAt: build.createdAt,
+    attempts: build.attempts,
+    ...(build.startedAt === undefined ? {} : { startedAt: build.startedAt }),
+    ...(build.finishedAt === undefined ? {} : { finishedAt: build.finishedAt }),
+    ...(build.error === undefined ? {} : { error: build.error }),
+    ...(result === undefined ? {} : { image: result as unknown as BuildView['image'] & object }),
+  };
+}
+
+function unauthorized(reply: FastifyReply): void {
+  void reply.header('WWW-Authenticate', 'Basic realm="brickyard", charset="UTF-8"');
+  problem(reply, 401, 'UNAUTHORIZED', 'authentication required');
+}
+
+function problem(reply: FastifyReply, status: number, code: string, message: string): void {
+  void reply.status(status).send({ error: { code, message } });
+}
+
+async function* withLineEnds(lines: AsyncIterable<string>): AsyncGenerator<string> {
+  for await (const line of lines) yield `${line}\n`;
+}

@@ -1,0 +1,95 @@
+import { hostname } from 'node:os';
+import type { Authorizer } from '../core/auth/authorizer.ts';
+import type { EventBus } from '../core/events.ts';
+import type { Logger } from '../core/log.ts';
+import type { ObjectStore } from '../core/object-store/object-store.ts';
+import { createEmbeddedQueue } from '../core/queue/embedded.ts';
+import type { JobWorker } from '../core/queue/job-queue.ts';
+import type { Registry } from '../oci/registry.ts';
+import { createAppFileParser } from './appfile/parse-appfile.ts';
+import { createAssembler } from './engines/assembler.ts';
+import type { Sandbox } from './engines/engine.ts';
+import { type BuildService, createBuildService } from './farm/build-service.ts';
+import { createCommitPlanner } from './farm/plan-commit.ts';
+import { proposeForCommit } from './farm/propose-for-commit.ts';
+import { createBaseResolver } from './farm/resolve-base.ts';
+import { createBuildRunner } from './farm/run-build.ts';
+import { createGitHost } from './git/create-git-host.ts';
+import type { GitHost } from './git/git-host.ts';
+
+export interface BuilderDeps {
+  readonly store: ObjectStore;
+  /** The own registry without any check of rights: the builder decides itself who may build what. */
+  readonly registry: Registry;
+  readonly authorizer: Authorizer;
+  readonly events: EventBus;
+  readonly log: Logger;
+  /** For bare repositories; shared by all processes of one machine, may be lost. */
+  readonly cacheDir: string;
+  /** As people outside reach this server; without it references show the address that the pusher used. */
+  readonly publicUrl?: string;
+}
+
+/** The builder of one process: git and builds for those that answer HTTP, and, after `work`, for the one that builds. */
+export interface Builder {
+  readonly git: GitHost;
+  readonly builds: BuildService;
+  /** Starts taking builds, `concurrency` at once (default 2), and what a dead process left to do. */
+  work(options?: { concurrency?: number; sandbox?: Sandbox }): JobWorker;
+  close(): Promise<void>;
+}
+
+const recoverEveryMs = 60_000;
+
+export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
+  const { store, registry, events, log } = deps;
+  const queue = createEmbeddedQueue({
+    store,
+    prefix: 'builds/',
+    events,
+    owner: `${hostname()}:${process.pid}`,
+    onError: (error) => log.warn({ err: error }, 'build queue will try again'),
+  });
+  const builds = createBuildService({ store, queue, events });
+  const git = await createGitHost({ store, cacheDir: deps.cacheDir, listener: builds, log });
+
+  return {
+    git,
+    builds,
+    work({ concurrency = 2, sandbox } = {}) {
+      const runner = createBuildRunner({
+        store,
+        events,
+        log,
+        git,
+        registry,
+        engine: createAssembler({ registry, store }),
+        authorizer: deps.authorizer,
+        planCommit: createCommitPlanner({
+          parseAppFile: createAppFileParser(),
+          resolveBase: createBaseResolver(registry),
+          propose: proposeForCommit,
+        }),
+        ...(sandbox === undefined ? {} : { sandbox }),
+        ...(deps.publicUrl === undefined
+          ? {}
+          : { publicUrl: deps.publicUrl, publicHost: new URL(deps.publicUrl).host }),
+      });
+      const recover = (): void => {
+        git
+          .recover()
+          .catch((error: unknown) => log.warn({ err: error }, 'pushes could not be looked through'));
+      };
+      recover();
+      const timer = setInterval(recover, recoverEveryMs);
+      const worker = queue.work(runner, { concurrency });
+      return {
+        async close() {
+          clearInterval(timer);
+          await worker.close();
+        },
+      };
+    },
+    close: () => git.close(),
+  };
+}
