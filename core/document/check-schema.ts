@@ -66,21 +66,24 @@ export function sortFaults(faults: readonly DocumentFault[]): DocumentFault[] {
 }
 
 /** Leaves out what only repeats another error: the inside of anyOf/oneOf, "if" and the summary of propertyNames. */
-function prune(errors: readonly ErrorObject[]): ErrorObject[] {
+function prune(errors: readonly ErrorObject[]): readonly ErrorObject[] {
   const choices = errors.filter((error) => error.keyword === 'anyOf' || error.keyword === 'oneOf');
-  const wrongType = new Set(
-    errors.filter((error) => error.keyword === 'type').map((error) => error.instancePath),
+  const outside = errors.filter(
+    (error) =>
+      error.keyword !== 'if' &&
+      error.keyword !== 'propertyNames' &&
+      !choices.some((choice) => choice !== error && error.schemaPath.startsWith(`${choice.schemaPath}/`)),
   );
-  return errors.filter((error) => {
-    if (error.keyword === 'if' || error.keyword === 'propertyNames') return false;
-    // A value of the wrong type breaks every other rule for it too.
-    if (error.keyword !== 'type' && wrongType.has(error.instancePath) && error.propertyName === undefined) {
-      return false;
-    }
-    return !choices.some(
-      (choice) => choice !== error && error.schemaPath.startsWith(`${choice.schemaPath}/`),
-    );
-  });
+  const wrongType = new Set(
+    outside.filter((error) => error.keyword === 'type').map((error) => error.instancePath),
+  );
+  // A value of the wrong type breaks every other rule for it too.
+  const kept = outside.filter(
+    (error) =>
+      error.keyword === 'type' || error.propertyName !== undefined || !wrongType.has(error.instancePath),
+  );
+  // Never nothing: a document that does not fit must not pass because its errors looked like repetitions.
+  return kept.length > 0 ? kept : errors;
 }
 
 function translate(document: SourceDocument, error: ErrorObject, codes: SchemaCodes): DocumentFault {
