@@ -160,7 +160,10 @@ export const configSchema = Type.Object({
       default: 'info',
       description: 'Least severe lines that are logged.',
     }),
-    access: Type.Boolean({ default: false, description: 'One line for each HTTP request; costs a good part of the speed of small requests.' }),
+    access: Type.Boolean({
+      default: false,
+      description: 'One line for each HTTP request; costs a good part of the speed of small requests.',
+    }),
   }),
 });
 

@@ -1,11 +1,17 @@
 import { Command, CommanderError } from 'commander';
-import packageJson from '../package.json' with { type: 'json' };
 import { reportFailure } from '../core/process.ts';
+import packageJson from '../package.json' with { type: 'json' };
 import { registerCanI } from './commands/can-i.ts';
+import { registerDoctor } from './commands/doctor.ts';
+import { registerExplain } from './commands/explain.ts';
+import { registerImages } from './commands/images.ts';
+import { registerInit } from './commands/init.ts';
+import { registerLint } from './commands/lint.ts';
 import { registerLogin } from './commands/login.ts';
 import { registerServe } from './commands/serve.ts';
 import { registerUser } from './commands/user.ts';
 import type { CliContext } from './context.ts';
+import { openServerBases } from './server-registry.ts';
 
 /** Runs the program with `args` and sets the exit code: 0 done, 1 failed, 2 wrong usage. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -45,6 +51,11 @@ function createProgram(context: CliContext): Command {
     .exitOverride()
     .configureOutput({ writeOut: (text) => context.stdout(text), writeErr: (text) => context.stderr(text) });
   registerServe(program, context);
+  registerDoctor(program, context);
+  registerInit(program, context);
+  registerLint(program, context);
+  registerExplain(program, context, { openBases: ({ server }) => openServerBases(context, server) });
+  registerImages(program, context);
   registerLogin(program, context);
   registerUser(program, context);
   registerCanI(program, context);

@@ -16,7 +16,13 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
 
 function barProgress(stream: NodeJS.WriteStream): Progress {
   const bars = new cliProgress.MultiBar(
-    { stream, hideCursor: true, clearOnComplete: false, format: ' {bar} {percentage}%  {step}  {outcome}', barsize: 24 },
+    {
+      stream,
+      hideCursor: true,
+      clearOnComplete: false,
+      format: ' {bar} {percentage}%  {step}  {outcome}',
+      barsize: 24,
+    },
     cliProgress.Presets.shades_classic,
   );
   const running = new Map<string, cliProgress.SingleBar>();

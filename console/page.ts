@@ -53,7 +53,9 @@ git push ${escape(page.url)}/git/team/app.git main</pre></div>
 function builds(rows: readonly BuildRow[]): string {
   if (rows.length === 0) return '<p class="none">No build yet.</p>';
   const cells = rows.map(
-    (row) => `<tr><td><span class="state ${row.state}">${row.state}</span></td><td>${escape(row.repository)}</td>
+    (
+      row,
+    ) => `<tr><td><span class="state ${row.state}">${row.state}</span></td><td>${escape(row.repository)}</td>
 <td>${escape(row.ref)}</td><td class="outcome">${escape(row.outcome ?? '')}</td>
 <td><time datetime="${escape(row.createdAt)}">${escape(row.createdAt.replace('T', ' ').slice(0, 19))}</time></td>
 <td><a href="/api/v1/builds/${encodeURIComponent(row.id)}/log">log</a></td></tr>`,
@@ -70,7 +72,13 @@ function repositories(page: HomePage): string {
   return `<ul>${items.join('\n')}</ul>${page.moreRepositories ? '<p class="none">… and more: <code>brickyard images ls</code></p>' : ''}`;
 }
 
-const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+const escapes: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
 
 function escape(text: string): string {
   return text.replace(/[&<>"']/g, (character) => escapes[character] ?? character);

@@ -39,7 +39,11 @@ async function serve(context: CliContext, wanted: readonly ServeRole[], flags: S
   const http = wanted.includes('registry') || wanted.includes('builder');
   const stopped = untilSignal();
   const supervisor = await startSupervisor({
-    serve: { roles: wanted, insecureOpen, ...(flags.config === undefined ? {} : { configFile: flags.config }) },
+    serve: {
+      roles: wanted,
+      insecureOpen,
+      ...(flags.config === undefined ? {} : { configFile: flags.config }),
+    },
     httpProcesses: http ? config.processes || availableParallelism() : 0,
     worker: wanted.includes('worker'),
     say: (line) => context.stderr(`brickyard: ${line}\n`),
@@ -64,7 +68,8 @@ function parseRoles(names: readonly string[]): readonly ServeRole[] {
   return names.map((name) => {
     const role = roles.find((known) => known === name);
     if (role !== undefined) return role;
-    const text = name === 'pool' ? 'the caching proxy is not part of this version' : `there is no role "${name}"`;
+    const text =
+      name === 'pool' ? 'the caching proxy is not part of this version' : `there is no role "${name}"`;
     throw new UserError(`${text}; the roles are ${roles.join(', ')}`, { exitCode: 2 });
   });
 }

@@ -1,7 +1,7 @@
 import { createEventBus } from '../../core/events.ts';
 import { reportFailure } from '../../core/process.ts';
-import type { FromChild, ServeOptions, ToChild } from './messages.ts';
 import { startHttpProcess } from './http-process.ts';
+import type { FromChild, ServeOptions, ToChild } from './messages.ts';
 import { startWorkerProcess } from './worker-process.ts';
 
 // The start of every child of `brickyard serve`: waits for the supervisor's word, starts its part, and ends when told to or when the

@@ -1,14 +1,18 @@
-import { createHttpServer } from '../../core/http/http-server.ts';
+import { createBuildRoutes } from '../../builder/http/build-routes.ts';
+import { createGitRoutes } from '../../builder/http/git-routes.ts';
+import { type Builder, createBuilder } from '../../builder/main.ts';
 import type { EventBus } from '../../core/events.ts';
+import { createHttpServer } from '../../core/http/http-server.ts';
 import { createMetrics } from '../../core/metrics.ts';
 import { UserError } from '../../core/user-error.ts';
+import packageJson from '../../package.json' with { type: 'json' };
 import { authorized } from '../../registry/decorators/authorized.ts';
 import { registryRoutes } from '../../registry/http/registry-routes.ts';
-import packageJson from '../../package.json' with { type: 'json' };
 import { checkListenAddress, serviceName } from '../config.ts';
 import { registerOpenApi } from './api.ts';
+import { registerHome } from './home.ts';
 import type { ServeOptions } from './messages.ts';
-import { createParts } from './parts.ts';
+import { builderDeps, createParts } from './parts.ts';
 
 /** How long requests under way may go on after a stop; what is left then is cut off and can be resumed. */
 const drainMs = 10_000;
@@ -16,7 +20,7 @@ const drainMs = 10_000;
 /** One process that answers HTTP. Errors: UserError (port in use, configuration). */
 export async function startHttpProcess(
   options: ServeOptions,
-  _events: EventBus,
+  events: EventBus,
 ): Promise<{ port: number; close(): Promise<void> }> {
   const parts = await createParts(options);
   const { config, log, store, authenticator, registry } = parts;
@@ -34,7 +38,8 @@ export async function startHttpProcess(
   });
   const { app } = http;
   await registerOpenApi(app, packageJson.version);
-  if (parts.accounts !== undefined) await app.register(parts.accounts.tokenRoutes((request) => http.origin.address(request)));
+  if (parts.accounts !== undefined)
+    await app.register(parts.accounts.tokenRoutes((request) => http.origin.address(request)));
   if (options.roles.includes('registry')) {
     await app.register(registryRoutes, {
       registryFor: (identity) => authorized(registry, identity),
@@ -44,6 +49,18 @@ export async function startHttpProcess(
       service: serviceName(config),
     });
   }
+  let builder: Builder | undefined;
+  if (options.roles.includes('builder')) {
+    builder = await createBuilder({ ...builderDeps(parts), events });
+    await app.register(createGitRoutes({ git: builder.git, authenticator, http }));
+    await app.register(createBuildRoutes({ builds: builder.builds, authenticator, http }));
+  }
+  registerHome(app, {
+    http,
+    authenticator,
+    registryFor: (identity) => authorized(registry, identity),
+    builds: builder?.builds,
+  });
 
   try {
     await app.listen({ port: address.port, host: address.host });
@@ -58,6 +75,7 @@ export async function startHttpProcess(
       const cut = setTimeout(() => server.closeAllConnections(), drainMs);
       await app.close();
       clearTimeout(cut);
+      await builder?.close();
       await parts.close();
     },
   };
@@ -65,9 +83,12 @@ export async function startHttpProcess(
 
 function listenError(error: NodeJS.ErrnoException, listen: string): UserError {
   const hints: Record<string, string> = {
-    EADDRINUSE: 'another program listens there. Stop it, or choose another port: BRICKYARD_LISTEN=127.0.0.1:5001',
+    EADDRINUSE:
+      'another program listens there. Stop it, or choose another port: BRICKYARD_LISTEN=127.0.0.1:5001',
     EACCES: 'this user may not listen on that port. Choose one above 1023, or put a web server in front.',
     EADDRNOTAVAIL: 'this machine has no such address.',
   };
-  return new UserError(`cannot listen on ${listen}: ${hints[error.code ?? ''] ?? error.message}`, { cause: error });
+  return new UserError(`cannot listen on ${listen}: ${hints[error.code ?? ''] ?? error.message}`, {
+    cause: error,
+  });
 }

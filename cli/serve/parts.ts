@@ -1,7 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Authenticator } from '../../core/auth/authenticator.ts';
+import type { BuilderDeps } from '../../builder/main.ts';
 import { type Accounts, createAccounts } from '../../core/auth/accounts.ts';
+import type { Authenticator } from '../../core/auth/authenticator.ts';
 import { type Authorizer, openAuthorizer } from '../../core/auth/authorizer.ts';
 import { createOpenAuthenticator } from '../../core/auth/create-authenticator.ts';
 import { createLogger, type Logger } from '../../core/log.ts';
@@ -64,6 +65,19 @@ export async function createParts(options: ServeOptions): Promise<Parts> {
       await accounts?.close();
       store.close();
     },
+  };
+}
+
+/** What the builder needs beside an event bus. */
+export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
+  const { store, registry, authorizer, log, cacheDir, config } = parts;
+  return {
+    store,
+    registry,
+    authorizer,
+    log,
+    cacheDir: join(cacheDir, 'git'),
+    ...(config.publicUrl === undefined ? {} : { publicUrl: config.publicUrl }),
   };
 }
 

@@ -68,7 +68,9 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
 
   const stop = async (): Promise<void> => {
     stopping = true;
-    const ended = [...children].map((child) => new Promise<void>((resolve) => child.once('exit', () => resolve())));
+    const ended = [...children].map(
+      (child) => new Promise<void>((resolve) => child.once('exit', () => resolve())),
+    );
     for (const child of children) send(child, { type: 'stop' });
     const force = setTimeout(() => {
       for (const child of children) child.process.kill('SIGKILL');

@@ -1,12 +1,35 @@
+import { createBuilder } from '../../builder/main.ts';
 import type { EventBus } from '../../core/events.ts';
+import { createEngineSandbox } from './engine-sandbox.ts';
 import type { ServeOptions } from './messages.ts';
-import { createParts } from './parts.ts';
+import { builderDeps, createParts } from './parts.ts';
+
+const sweepEveryMs = 60 * 60 * 1000;
 
 /** The process that runs builds, and what must happen now and then on this machine. */
 export async function startWorkerProcess(
   options: ServeOptions,
-  _events: EventBus,
+  events: EventBus,
 ): Promise<{ close(): Promise<void> }> {
   const parts = await createParts(options);
-  return { close: () => parts.close() };
+  const { config, log, store, registry } = parts;
+  const builder = await createBuilder({ ...builderDeps(parts), events });
+  const sandbox = createEngineSandbox({ socket: config.builder.engine, registry, log });
+  const worker = builder.work({ concurrency: config.builder.concurrency, sandbox });
+  const sweep = (): void => {
+    store
+      .sweepTemporaries(sweepEveryMs)
+      .catch((error: unknown) => log.warn({ err: error }, 'left-over temporary files could not be removed'));
+  };
+  sweep();
+  const timer = setInterval(sweep, sweepEveryMs);
+  return {
+    async close() {
+      clearInterval(timer);
+      await worker.close();
+      await sandbox.close();
+      await builder.close();
+      await parts.close();
+    },
+  };
 }

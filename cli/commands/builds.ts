@@ -1,0 +1,112 @@
+import type { Command } from 'commander';
+import type { BuildView } from '../../builder/http/build-routes.ts';
+import { UserError } from '../../core/user-error.ts';
+import type { CliContext } from '../context.ts';
+import { openServerApi } from '../server-api.ts';
+
+interface BuildsFlags {
+  readonly server?: string;
+  readonly json?: boolean;
+  readonly limit?: string;
+  readonly repository?: string;
+  readonly follow?: boolean;
+}
+
+/** `builds ls | logs ID [-f] | cancel ID | retry ID` */
+export function registerBuilds(program: Command, context: CliContext): void {
+  const builds = program.command('builds').description('look at builds, end them and repeat them');
+  const server = ['--server <url>', 'server to talk to (default: BRICKYARD_SERVER or this machine)'] as const;
+  const json = ['--json', 'print JSON'] as const;
+
+  builds
+    .command('ls')
+    .description('list builds, newest first')
+    .option(...server)
+    .option(...json)
+    .option('-n, --limit <number>', 'at most so many', '20')
+    .option('--repository <team/app>', 'only of this git repository')
+    .action(async (flags: BuildsFlags) => {
+      const api = await openServerApi(context, flags.server);
+      const query = new URLSearchParams({ limit: flags.limit ?? '20' });
+      if (flags.repository !== undefined) query.set('repository', flags.repository);
+      const answer = await api.call<{ builds: BuildView[] }>('GET', `/api/v1/builds?${query}`);
+      context.stdout(flags.json === true ? toJson(answer.builds) : toTable(answer.builds));
+    });
+
+  builds
+    .command('logs <id>')
+    .description('print the log of a build')
+    .option('-f, --follow', 'stay until the build has ended; exit code 1 when it failed')
+    .option(...server)
+    .option(...json)
+    .action(async (id: string, flags: BuildsFlags) => {
+      const api = await openServerApi(context, flags.server);
+      const path = `/api/v1/builds/${checkId(id)}`;
+      const follow = flags.follow === true;
+      let line = '';
+      for await (const text of api.stream(`${path}/log?follow=${follow ? '1' : '0'}`)) {
+        if (flags.json !== true) context.stdout(text);
+        else {
+          const lines = (line + text).split('\n');
+          line = lines.pop() ?? '';
+          for (const each of lines) context.stdout(`${JSON.stringify({ line: each })}\n`);
+        }
+      }
+      if (!follow) return;
+      const build = await api.call<BuildView>('GET', path);
+      if (build.state !== 'succeeded') throw new UserError(`the build ${describeEnd(build)}`);
+    });
+
+  for (const [name, description] of [
+    ['cancel', 'end a build that waits or runs'],
+    ['retry', 'build the same commit once more'],
+  ] as const) {
+    builds
+      .command(`${name} <id>`)
+      .description(description)
+      .option(...server)
+      .option(...json)
+      .action(async (id: string, flags: BuildsFlags) => {
+        const api = await openServerApi(context, flags.server);
+        const build = await api.call<BuildView>('POST', `/api/v1/builds/${checkId(id)}/${name}`);
+        context.stdout(flags.json === true ? toJson(build) : toTable([build]));
+      });
+  }
+}
+
+/** How a build ended, in words: `failed: …`. */
+export function describeEnd(build: BuildView): string {
+  return build.error === undefined ? `is ${build.state}` : `${build.state}: ${build.error}`;
+}
+
+function checkId(id: string): string {
+  if (/^[0-9a-f-]{36}$/.test(id)) return id;
+  throw new UserError(`"${id}" is no build's id; "brickyard builds ls" lists them`, { exitCode: 2 });
+}
+
+function toJson(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+function toTable(builds: readonly BuildView[]): string {
+  const rows = builds.map((build) => [
+    build.id,
+    build.state,
+    build.repository,
+    build.ref.replace(/^refs\/(?:heads|tags)\//, ''),
+    build.commit.slice(0, 12),
+    build.createdAt.slice(0, 19).replace('T', ' '),
+  ]);
+  const widths = [0, 1, 2, 3, 4, 5].map((column) =>
+    Math.max(0, ...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  return rows
+    .map(
+      (row) =>
+        `${row
+          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('');
+}

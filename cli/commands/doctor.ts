@@ -1,0 +1,151 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, statfsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import type { Command } from 'commander';
+import { UserError } from '../../core/user-error.ts';
+import { readConfig } from '../config.ts';
+import type { CliContext } from '../context.ts';
+import { openStore } from '../serve/parts.ts';
+import { formatBytes } from '../text.ts';
+
+interface Finding {
+  readonly what: string;
+  /** `note`: works, but somebody may want to know. */
+  readonly state: 'ok' | 'note' | 'bad';
+  readonly text: string;
+}
+
+/** `doctor`: looks at everything a server needs on this machine and says what to do about what it finds. */
+export function registerDoctor(program: Command, context: CliContext): void {
+  program
+    .command('doctor')
+    .description('check configuration, store, git, container engine and disk space')
+    .option('--config <file>', 'configuration file (default: brickyard.yaml, where there is one)')
+    .option('--json', 'print JSON')
+    .action(async (flags: { config?: string; json?: boolean }) => {
+      const findings = await examine(context, flags.config);
+      context.stdout(
+        flags.json === true
+          ? `${JSON.stringify(findings, null, 2)}\n`
+          : findings.map(({ what, state, text }) => `${marks[state]} ${what.padEnd(14)} ${text}\n`).join(''),
+      );
+      const bad = findings.filter((finding) => finding.state === 'bad').length;
+      if (bad > 0) throw new UserError(`${bad} of ${findings.length} checks failed`);
+    });
+}
+
+const marks = { ok: 'ok  ', note: 'note', bad: 'BAD ' } as const;
+
+async function examine(context: CliContext, file: string | undefined): Promise<Finding[]> {
+  const findings: Finding[] = [
+    { what: 'node', state: 'ok', text: `${process.versions.node}, ${availableParallelism()} cores` },
+    gitFinding(),
+  ];
+  let config: ReturnType<typeof readConfig>;
+  try {
+    config = readConfig({ ...(file === undefined ? {} : { file }), env: context.env, cwd: context.cwd });
+    findings.push({ what: 'configuration', state: 'ok', text: `listens on ${config.listen}` });
+  } catch (error) {
+    return [...findings, { what: 'configuration', state: 'bad', text: (error as Error).message }];
+  }
+  findings.push(
+    await storeFinding(config),
+    spaceFinding(config.data),
+    engineFinding(config.builder.engine),
+    baseFinding(),
+  );
+  findings.push(
+    config.auth.htpasswd === undefined
+      ? {
+          what: 'accounts',
+          state: 'note',
+          text: 'none: it listens on loopback only (brickyard user add NAME)',
+        }
+      : {
+          what: 'accounts',
+          state: existsSync(config.auth.htpasswd) ? 'ok' : 'bad',
+          text: config.auth.htpasswd,
+        },
+  );
+  return findings;
+}
+
+function gitFinding(): Finding {
+  const { stdout, error } = spawnSync('git', ['--version'], { encoding: 'utf8' });
+  if (error !== undefined) return { what: 'git', state: 'bad', text: 'not found; install git 2.29 or newer' };
+  const [, major = '0', minor = '0'] = /(\d+)\.(\d+)/.exec(stdout) ?? [];
+  const enough = Number(major) > 2 || (Number(major) === 2 && Number(minor) >= 29);
+  return {
+    what: 'git',
+    state: enough ? 'ok' : 'bad',
+    text: enough ? stdout.trim() : `${stdout.trim()} is too old; 2.29 is needed`,
+  };
+}
+
+/** Writes, compares and sets, lists and deletes under a key of its own. */
+async function storeFinding(config: ReturnType<typeof readConfig>): Promise<Finding> {
+  try {
+    const store = openStore(config);
+    const key = `doctor/${process.pid}`;
+    const body = (text: string): Buffer => Buffer.from(text.padEnd(80));
+    const { etag } = await store.put(key, body('first'));
+    await store.put(key, body('second'), { ifMatch: etag });
+    const stale = await store.put(key, body('third'), { ifMatch: etag }).then(
+      () => true,
+      () => false,
+    );
+    const listed = await store.list({ prefix: 'doctor/' });
+    await store.delete(key);
+    store.close();
+    if (stale) return { what: 'store', state: 'bad', text: 'a conditional write went through that must not' };
+    if (listed.objects.length === 0)
+      return { what: 'store', state: 'bad', text: 'a write is not seen by a list' };
+    return {
+      what: 'store',
+      state: 'ok',
+      text: `filesystem in ${config.data}/store: reads, writes, compares and sets`,
+    };
+  } catch (error) {
+    return { what: 'store', state: 'bad', text: (error as Error).message };
+  }
+}
+
+function spaceFinding(data: string): Finding {
+  try {
+    const { bavail, bsize, blocks } = statfsSync(data);
+    const free = bavail * bsize;
+    const text = `${formatBytes(free)} of ${formatBytes(blocks * bsize)} free in ${data}`;
+    return { what: 'disk', state: free < 2e9 ? 'bad' : free < 10e9 ? 'note' : 'ok', text };
+  } catch (error) {
+    return { what: 'disk', state: 'bad', text: (error as Error).message };
+  }
+}
+
+function engineFinding(engine: string): Finding {
+  const sockets = [
+    '/var/run/docker.sock',
+    '/run/podman/podman.sock',
+    `/run/user/${process.getuid?.() ?? 0}/podman/podman.sock`,
+  ];
+  const found =
+    engine === 'auto' ? sockets.find((path) => existsSync(path)) : engine === 'none' ? undefined : engine;
+  if (found !== undefined && existsSync(found)) return { what: 'engine', state: 'ok', text: found };
+  return {
+    what: 'engine',
+    state: 'note',
+    text: 'no container engine: App.yaml files with `build:` commands cannot be built here',
+  };
+}
+
+function baseFinding(): Finding {
+  const missing = ['apt-get', 'dpkg-deb'].filter(
+    (program) => spawnSync(program, ['--version']).error !== undefined,
+  );
+  return missing.length === 0
+    ? { what: 'base images', state: 'ok', text: 'apt-get and dpkg-deb are here' }
+    : {
+        what: 'base images',
+        state: 'note',
+        text: `${missing.join(' and ')} not found: base images are made on a Debian machine`,
+      };
+}

@@ -1,0 +1,40 @@
+import { createDockerEngine, type DockerEngine } from '../../builder/engines/docker.ts';
+import type { Sandbox } from '../../builder/engines/engine.ts';
+import type { Logger } from '../../core/log.ts';
+import { JobFailed } from '../../core/queue/job-queue.ts';
+import type { Registry } from '../../oci/registry.ts';
+
+export interface EngineSandbox extends Sandbox {
+  close(): Promise<void>;
+}
+
+/**
+ * The container engine of this machine, looked for when a build needs it: one that was started after the server counts, and a server
+ * without one starts all the same. `socket` is `auto`, `none` or a path, as in the configuration.
+ */
+export function createEngineSandbox(deps: {
+  socket: string;
+  registry: Registry;
+  log: Logger;
+}): EngineSandbox {
+  let found: DockerEngine | undefined;
+  return {
+    name: 'container engine',
+    async run(input, context) {
+      found ??= deps.socket === 'none' ? undefined : await createDockerEngine(deps);
+      if (found === undefined) {
+        throw new JobFailed(
+          'App.yaml has build: commands, but no container engine answers on this server; start Docker or Podman, or remove build:',
+        );
+      }
+      try {
+        return await found.sandbox.run(input, context);
+      } catch (error) {
+        // Perhaps the engine went away: look for it again next time.
+        found = undefined;
+        throw error;
+      }
+    },
+    close: async () => found?.close(),
+  };
+}

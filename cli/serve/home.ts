@@ -1,0 +1,65 @@
+import type { FastifyInstance } from 'fastify';
+import type { BuildService } from '../../builder/farm/build-service.ts';
+import { type BuildRow, renderHome } from '../../console/page.ts';
+import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
+import { basicChallenge } from '../../core/auth/challenge.ts';
+import type { HttpServer } from '../../core/http/http-server.ts';
+import type { Registry } from '../../oci/registry.ts';
+
+const shownRepositories = 60;
+const shownBuilds = 15;
+
+export interface HomeDeps {
+  readonly http: Pick<HttpServer, 'origin'>;
+  readonly authenticator: Authenticator;
+  readonly registryFor: (identity: Identity) => Registry;
+  /** Undefined where this process does not build. */
+  readonly builds: BuildService | undefined;
+}
+
+/** `/`: the console's start page, with what the visitor may see. */
+export function registerHome(app: FastifyInstance, deps: HomeDeps): void {
+  const { http, authenticator, registryFor, builds } = deps;
+  app.get('/', { schema: { hide: true } }, async (request, reply) => {
+    const url = http.origin.publicOrigin(request.raw);
+    let identity: Identity;
+    try {
+      identity = await authenticator.identify(
+        request.headers.authorization,
+        http.origin.address(request.raw),
+      );
+      if (authenticator.required && identity.principal.anonymous) throw new InvalidCredentials('sign in');
+    } catch (error) {
+      if (!(error instanceof InvalidCredentials)) throw error;
+      return reply
+        .code(401)
+        .header('www-authenticate', basicChallenge('brickyard'))
+        .type('text/plain')
+        .send('sign in\n');
+    }
+    const { principal, authorizer } = identity;
+    const repositories = await registryFor(identity).listRepositories({ limit: shownRepositories });
+    const seen = ((await builds?.list({ limit: 100 })) ?? []).filter(({ request: { team, app: name } }) =>
+      authorizer.may(principal, 'pull', `${team}/${name}`),
+    );
+    return reply.type('text/html').send(
+      renderHome({
+        host: new URL(url).host,
+        url,
+        ...(principal.anonymous ? {} : { signedInAs: principal.name }),
+        repositories: repositories.entries,
+        moreRepositories: repositories.next !== undefined,
+        builds: seen.slice(0, shownBuilds).map(
+          (build): BuildRow => ({
+            id: build.id,
+            repository: `${build.request.team}/${build.request.app}`,
+            ref: build.request.ref.replace(/^refs\/(heads|tags)\//, ''),
+            state: build.state,
+            createdAt: build.createdAt,
+            ...(build.error === undefined ? {} : { outcome: build.error.split('\n')[0] ?? '' }),
+          }),
+        ),
+      }),
+    );
+  });
+}
