@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import type { Readable } from 'node:stream';
 import { UserError } from '../../core/user-error.ts';
 
 export interface ProgramOptions {
@@ -32,7 +31,7 @@ export async function runProgram(
   let line = '';
   await useProgram(command, args, options, async (stdout) => {
     for await (const chunk of stdout) {
-      parts.push(chunk as Buffer);
+      parts.push(chunk);
       if (options.onLine === undefined) continue;
       const lines = (line + String(chunk)).split('\n');
       line = lines.pop() ?? '';
@@ -42,12 +41,12 @@ export async function runProgram(
   return Buffer.concat(parts).toString();
 }
 
-/** As `runProgram`, with stdout as a stream for `use`, which takes it to its end. */
+/** As `runProgram`, with stdout for `use`. What `use` leaves unread is dropped, so that the program does not fail for it. */
 export async function useProgram<T>(
   command: string,
   args: readonly string[],
   options: ProgramOptions,
-  use: (stdout: Readable) => Promise<T>,
+  use: (stdout: AsyncIterable<Buffer>) => Promise<T>,
 ): Promise<T> {
   const child = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -67,7 +66,10 @@ export async function useProgram<T>(
     });
   });
   try {
-    const [result] = await Promise.all([use(child.stdout), ended]);
+    const reading = use(child.stdout.iterator({ destroyOnReturn: false })).finally(() =>
+      child.stdout.resume(),
+    );
+    const [result] = await Promise.all([reading, ended]);
     return result;
   } catch (error) {
     child.kill('SIGKILL');

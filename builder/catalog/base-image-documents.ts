@@ -1,0 +1,83 @@
+import { digestOf } from '../../oci/digest.ts';
+import type { ImageConfig } from '../../oci/image-config.ts';
+import type { Layer } from '../../oci/layer.ts';
+import { mediaTypes } from '../../oci/media-types.ts';
+import type { BaseImage } from '../engines/assembler/base-image.ts';
+import { mergeEnvironment } from '../plan/image-content.ts';
+import type { CatalogEntry } from './catalog.ts';
+
+/** The key of the recipe that made an image: equal keys, nothing to do. */
+export const recipeAnnotation = 'org.brickyard.base.recipe';
+
+/** An entry's promise about its libraries; see `contract` in base.yaml. */
+export const contractAnnotation = 'org.brickyard.base.abi';
+
+const fixedTime = '1980-01-01T00:00:01Z';
+
+/**
+ * Base images start as root with a shell, as Debian's own do: `FROM` one, `RUN apt-get install …` works. Whatever is built for an app sets
+ * user, entrypoint and command itself.
+ */
+export function baseImageConfig(
+  entry: CatalogEntry,
+  parent: ImageConfig | undefined,
+  layer: Layer,
+  architecture: string,
+): ImageConfig {
+  const { environment, command, name, version } = entry.file;
+  const cmd = command ?? parent?.config.Cmd;
+  return {
+    architecture,
+    os: 'linux',
+    created: fixedTime,
+    config: {
+      Env: mergeEnvironment(parent?.config.Env ?? [], environment ?? {}),
+      ...(cmd === undefined ? {} : { Cmd: cmd }),
+      Labels: { ...parent?.config.Labels, 'org.brickyard.base': `${name}:${entry.file.channels[0]}` },
+    },
+    diffIds: [...(parent?.diffIds ?? []), layer.diffId],
+    history: [
+      ...(parent?.history ?? []),
+      { created: fixedTime, created_by: `brickyard: ${name} ${version}` },
+    ],
+  };
+}
+
+export function baseImageManifest(image: {
+  readonly entry: CatalogEntry;
+  readonly base: BaseImage | undefined;
+  readonly below: { readonly repository: string; readonly digest: string } | undefined;
+  readonly layer: Layer;
+  readonly recipe: string;
+  readonly config: Buffer;
+}): Buffer {
+  const { entry, base, below, layer } = image;
+  const { digest, size, mediaType } = layer;
+  const { file } = entry;
+  const annotations: Record<string, string> = {
+    [recipeAnnotation]: image.recipe,
+    'org.opencontainers.image.title': file.name,
+    'org.opencontainers.image.version': file.version,
+    ...(file.description === undefined ? {} : { 'org.opencontainers.image.description': file.description }),
+    ...(file.contract === undefined ? {} : { [contractAnnotation]: file.contract.abi }),
+    ...(below === undefined
+      ? {}
+      : {
+          'org.opencontainers.image.base.name': `${below.repository}:${file.parent?.split(':')[1] ?? ''}`,
+          'org.opencontainers.image.base.digest': below.digest,
+        }),
+  };
+  return Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: mediaTypes.ociManifest,
+      config: {
+        mediaType: mediaTypes.ociConfig,
+        digest: digestOf(image.config),
+        size: image.config.length,
+      },
+      layers: [...(base?.layers ?? []), { mediaType, digest, size }],
+      annotations: Object.fromEntries(Object.entries(annotations).sort(([a], [b]) => (a < b ? -1 : 1))),
+    }),
+  );
+}

@@ -1,0 +1,37 @@
+import { createHash } from 'node:crypto';
+import type { Digest } from '../../oci/digest.ts';
+import type { LayerEntry } from '../../oci/layer/entry.ts';
+import type { CatalogEntry } from './catalog.ts';
+import { hashEntries } from './static-files.ts';
+
+/** Raised whenever the same recipe would be laid out differently. */
+export const builderId = 'brickyard-base/1';
+
+/** Names everything that an entry's image depends on but what the package sources hold today. */
+export function recipeKey(input: {
+  readonly entry: CatalogEntry;
+  readonly staticFiles: readonly LayerEntry[];
+  readonly parent: Digest | undefined;
+  readonly architecture: string;
+}): string {
+  const { entry, staticFiles, parent, architecture } = input;
+  return sha256([builderId, parent ?? '', entry.file, hashEntries(staticFiles), architecture]);
+}
+
+/** The recipe's key with what was really fetched: the first eight digits stand in the immutable tag. */
+export function buildKey(recipe: string, sources: readonly string[]): string {
+  return sha256([recipe, ...sources]);
+}
+
+function sha256(value: unknown): string {
+  return createHash('sha256').update(canonicalJson(value)).digest('hex');
+}
+
+/** Maps sorted by name, so that the order of keys in base.yaml does not count. */
+function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  const pairs = Object.entries(value).filter(([, item]) => item !== undefined);
+  pairs.sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${pairs.map(([name, item]) => `${JSON.stringify(name)}:${canonicalJson(item)}`).join(',')}}`;
+}
