@@ -81,7 +81,7 @@ function checkAll(
 /** Hints that need more than the schema knows. */
 function improve(document: SourceDocument, fault: DocumentFault): DocumentFault {
   if (fault.code === appFileCodes.entrypointName) {
-    const name = fault.path.replace(/^entrypoints\.?/, '').replace(/^\["(.*)"\]$/, '$1');
+    const name = nameIn(fault.path);
     const suggestion = name
       .toLowerCase()
       .replace(/[^a-z0-9]+/g, '-')
@@ -98,6 +98,12 @@ function improve(document: SourceDocument, fault: DocumentFault): DocumentFault 
     return { ...fault, hint: 'write "no"' };
   }
   return fault;
+}
+
+/** `entrypoints.web_1` and `entrypoints["a b"]` → the name. */
+function nameIn(path: string): string {
+  const quoted = /^entrypoints\[(".*")\]$/.exec(path);
+  return quoted?.[1] === undefined ? path.replace(/^entrypoints\.?/, '') : String(JSON.parse(quoted[1]));
 }
 
 function withName(value: unknown, options: AppFileOptions): AppFile {

@@ -90,13 +90,15 @@ function translate(document: SourceDocument, error: ErrorObject, codes: SchemaCo
   const path = toPath(document.value, error.instancePath);
   const schema = (error.parentSchema ?? {}) as Record<string, unknown>;
   const own = typeof schema['x-code'] === 'string' ? schema['x-code'] : undefined;
-  const message = typeof schema['x-message'] === 'string' ? schema['x-message'] : undefined;
+  // Lengths and limits are clearer in their own words.
+  const described = ['pattern', 'enum', 'const', 'not', 'format', 'contains'].includes(error.keyword);
+  const message = described && typeof schema['x-message'] === 'string' ? schema['x-message'] : undefined;
   const params = error.params as Record<string, unknown>;
   if (error.propertyName !== undefined) {
     const name = error.propertyName;
     return document.fault([...path, name], {
       code: own ?? codes.value,
-      message: message ?? `${JSON.stringify(clip(name))} is not allowed as a key here`,
+      message: message ?? `the key ${words(error, schema, params)}`,
       at: 'key',
     });
   }
