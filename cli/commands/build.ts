@@ -10,7 +10,7 @@ import { isRepositoryName, isTag } from '../../oci/reference.ts';
 import type { CliContext } from '../context.ts';
 import { openServerApi } from '../server-api.ts';
 import { commitWorkingTree } from '../working-tree.ts';
-import { describeEnd } from './builds.ts';
+import { describeEnd, untilEnded } from './builds.ts';
 
 interface BuildFlags {
   readonly server?: string;
@@ -62,7 +62,9 @@ async function build(context: CliContext, dir: string, flags: BuildFlags): Promi
   });
   if (id === undefined)
     throw new UserError('the server took the files but told of no build; see "brickyard builds ls"');
-  const result = await api.call<BuildView>('GET', `/api/v1/builds/${id}`);
+  const result = flags.wait
+    ? await untilEnded(api, id)
+    : await api.call<BuildView>('GET', `/api/v1/builds/${id}`);
   if (flags.json === true) context.stdout(`${JSON.stringify(result, undefined, 2)}\n`);
   else if (!flags.wait) context.stdout(`${id}\n`);
   else if (result.image !== undefined) context.stdout(`${result.image.reference}@${result.image.digest}\n`);

@@ -1,8 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { BuildView } from '../../builder/http/build-routes.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { CliContext } from '../context.ts';
-import { openServerApi } from '../server-api.ts';
+import { openServerApi, type ServerApi } from '../server-api.ts';
 
 interface BuildsFlags {
   readonly server?: string;
@@ -29,7 +30,7 @@ export function registerBuilds(program: Command, context: CliContext): void {
       const api = await openServerApi(context, flags.server);
       const query = new URLSearchParams({ limit: flags.limit ?? '20' });
       if (flags.repository !== undefined) query.set('repository', flags.repository);
-      const answer = await api.call<{ builds: BuildView[] }>('GET', `/api/v1/builds?${query}`);
+      const answer = await api.call<{ builds: BuildView[] }>('GET', `/api/v1/builds?${query.toString()}`);
       context.stdout(flags.json === true ? toJson(answer.builds) : toTable(answer.builds));
     });
 
@@ -53,7 +54,7 @@ export function registerBuilds(program: Command, context: CliContext): void {
         }
       }
       if (!follow) return;
-      const build = await api.call<BuildView>('GET', path);
+      const build = await untilEnded(api, id);
       if (build.state !== 'succeeded') throw new UserError(`the build ${describeEnd(build)}`);
     });
 
@@ -71,6 +72,15 @@ export function registerBuilds(program: Command, context: CliContext): void {
         const build = await api.call<BuildView>('POST', `/api/v1/builds/${checkId(id)}/${name}`);
         context.stdout(flags.json === true ? toJson(build) : toTable([build]));
       });
+  }
+}
+
+/** A log ends a moment before its build's record says so. */
+export async function untilEnded(api: ServerApi, id: string): Promise<BuildView> {
+  for (;;) {
+    const build = await api.call<BuildView>('GET', `/api/v1/builds/${id}`);
+    if (build.state !== 'queued' && build.state !== 'running') return build;
+    await delay(100);
   }
 }
 

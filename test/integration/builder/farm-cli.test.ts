@@ -1,0 +1,91 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { run } from '../../../cli/main.ts';
+import { appYaml, createWork, pushBase, startFarm } from './farm-fixture.ts';
+import { createWorkshop, git, gitOk } from './git-fixture.ts';
+
+async function brickyard(
+  home: string,
+  server: string,
+  ...args: string[]
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  let stdout = '';
+  let stderr = '';
+  const code = await run(args, {
+    stdout: (text) => void (stdout += text),
+    stderr: (text) => void (stderr += text),
+    cwd: home,
+    env: { PATH: process.env['PATH'], HOME: home, BRICKYARD_SERVER: server },
+  });
+  return { code, stdout, stderr };
+}
+
+describe('brickyard build and builds', () => {
+  it('builds a working tree with uncommitted changes and leaves its repository alone', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm(shop);
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'));
+    await writeFile(join(work, 'extra.txt'), 'not committed');
+    const before = await gitOk(work, 'status', '--porcelain');
+
+    const built = await brickyard(
+      shop.path,
+      farm.url,
+      'build',
+      work,
+      '--repository',
+      'team/app',
+      '-t',
+      'try',
+    );
+
+    expect(built.stderr).toContain('✓ image');
+    expect(built.code).toBe(0);
+    const { digest } = await farm.registry.resolveManifest('team/app', 'try');
+    expect(built.stdout).toBe(`${farm.host}/team/app:try@${digest}\n`);
+    expect(await gitOk(work, 'status', '--porcelain')).toBe(before);
+    expect(await gitOk(work, 'ls-remote', `${farm.url}/git/team/app.git`)).toBe('');
+  });
+
+  it('fails with the reason when App.yaml is broken, in a folder that is no git repository', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm(shop);
+    await writeFile(join(shop.path, 'App.yaml'), appYaml.replace('base:', 'bsae:'));
+
+    const built = await brickyard(shop.path, farm.url, 'build', '--repository', 'team/app');
+
+    expect(built.code).toBe(1);
+    expect(built.stderr).toMatch(/App\.yaml:2:1 error/);
+    expect(built.stderr).toContain('did you mean "base"');
+  });
+
+  it('lists builds, prints a log, cancels what waits and repeats what ended', async () => {
+    await using shop = await createWorkshop();
+    const work = await createWork(join(shop.path, 'work'));
+    let id: string;
+    {
+      await using farm = await startFarm({ ...shop, work: false });
+      await git(work, 'push', '-q', '-o', 'build.nowait', `${farm.url}/git/team/app.git`, 'main');
+      const listed = await brickyard(shop.path, farm.url, 'builds', 'ls', '--json');
+      const [build] = JSON.parse(listed.stdout) as { id: string; state: string; repository: string }[];
+      expect(build).toMatchObject({ state: 'queued', repository: 'team/app' });
+      id = build?.id ?? '';
+
+      const cancelled = await brickyard(shop.path, farm.url, 'builds', 'cancel', id);
+
+      expect(cancelled.stdout).toContain('cancelled');
+    }
+    await using farm = await startFarm(shop);
+    await pushBase(farm.registry);
+    const retried = await brickyard(shop.path, farm.url, 'builds', 'retry', id, '--json');
+    const again = (JSON.parse(retried.stdout) as { id: string }).id;
+    const followed = await brickyard(shop.path, farm.url, 'builds', 'logs', '-f', again);
+    const read = await brickyard(shop.path, farm.url, 'builds', 'logs', again);
+
+    expect(followed.stdout).toContain('✓ tags      main, latest');
+    expect(read.stdout).toBe(followed.stdout);
+    expect(again).not.toBe(id);
+  });
+});
