@@ -8,6 +8,7 @@ import {
   type FastifyReply,
   type FastifyRequest,
   fastify,
+  LogController,
 } from 'fastify';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
@@ -72,7 +73,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       });
     },
     loggerInstance: log as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: 1024 * 1024,
     // 404 instead of a redirect or a guess: paths are compared exactly.
     routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: false },

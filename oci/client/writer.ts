@@ -1,9 +1,10 @@
-import { pipeline, type Readable, Transform } from 'node:stream';
+import type { Readable } from 'node:stream';
 import type { Descriptor } from '../descriptor.ts';
 import { type Digest, digestAlgorithm, digestOf, isDigest } from '../digest.ts';
 import { OciError } from '../errors.ts';
 import type { UploadStatus, WriteOptions, Writer } from '../registry.ts';
 import { drain } from './answers.ts';
+import { countBody } from './counted-body.ts';
 import type { ClientSession } from './session.ts';
 import type { Answer } from './transport.ts';
 import { addressOfUpload, uploadIdOf } from './upload-id.ts';
@@ -20,16 +21,22 @@ export function createClientWriter(session: ClientSession): Writer {
     },
     async writeUpload(repository, id, body, options = {}) {
       const url = addressOfUpload(session.registry, repository, id);
-      const headers = chunkHeaders(options);
+      await checkStart(repository, id, options);
+      // Chunked unless a Content-Range names the length: then what arrives of a body that ends early is kept and counted.
+      const { length, start } = options;
+      const counted = countBody(body, length, start !== undefined);
       const answer = await session.call({
         method: 'PATCH',
         route: { kind: 'upload', repository, id },
         url,
-        headers,
-        body: exactly(body, options.length),
+        headers: chunkHeaders(start === undefined ? {} : options),
+        body: counted.stream,
       });
       await drain(answer);
-      return statusOf(answer, repository, id);
+      counted.check();
+      const status = statusOf(answer, repository, id);
+      // What `0-0` means is known here: see `statusOf`.
+      return status.offset === 0 && counted.sent() === 1 ? { ...status, offset: 1 } : status;
     },
     finishUpload,
     cancelUpload,
@@ -63,7 +70,11 @@ export function createClientWriter(session: ClientSession): Writer {
           method: 'PUT',
           route: { kind: 'manifest', repository, reference: to },
           query: { tag: tags },
-          headers: { 'content-type': mediaType, 'content-length': String(bytes.length) },
+          headers: {
+            'content-length': String(bytes.length),
+            // Without one the registry goes by what the manifest says of itself.
+            ...(mediaType === '' ? {} : { 'content-type': mediaType }),
+          },
           body: bytes,
         });
         await drain(answer);
@@ -99,16 +110,17 @@ export function createClientWriter(session: ClientSession): Writer {
   ): Promise<Descriptor> {
     const url = addressOfUpload(session.registry, repository, id);
     url.searchParams.set('digest', digest);
-    const route = { kind: 'upload', repository, id } as const;
-    const whole = body === undefined || Buffer.isBuffer(body) ? body : exactly(body, options.length);
-    const headers = body === undefined ? {} : chunkHeaders(options);
-    const answer = await session.call({
-      method: 'PUT',
-      route,
-      url,
-      headers,
-      ...(whole === undefined ? {} : { body: whole }),
-    });
+    const message = { method: 'PUT', route: { kind: 'upload', repository, id }, url } as const;
+    let answer: Answer;
+    if (body === undefined) answer = await session.call(message);
+    else if (Buffer.isBuffer(body)) {
+      answer = await session.call({ ...message, headers: chunkHeaders({ length: body.length }), body });
+    } else {
+      await checkStart(repository, id, options);
+      const counted = countBody(body, options.length, true);
+      answer = await session.call({ ...message, headers: chunkHeaders(options), body: counted.stream });
+      counted.check();
+    }
     await drain(answer);
     const head = await session.call({ method: 'HEAD', route: { kind: 'blob', repository, digest } });
     await drain(head);
@@ -120,6 +132,15 @@ export function createClientWriter(session: ClientSession): Writer {
     const url = addressOfUpload(session.registry, repository, id);
     const answer = await session.call({ method: 'DELETE', route: { kind: 'upload', repository, id }, url });
     await drain(answer);
+  }
+
+  /** A Content-Range cannot be written without the end, so the question is asked beforehand. Errors: RANGE_INVALID. */
+  async function checkStart(repository: string, id: string, options: WriteOptions): Promise<void> {
+    if (options.start === undefined || options.length !== undefined) return;
+    const url = addressOfUpload(session.registry, repository, id);
+    const answer = await session.call({ method: 'GET', route: { kind: 'upload', repository, id }, url });
+    await drain(answer);
+    if (statusOf(answer, repository, id).offset !== options.start) throw new OciError('RANGE_INVALID');
   }
 
   function statusOf(answer: Answer, repository: string, before?: string): UploadStatus {
@@ -143,24 +164,6 @@ function chunkHeaders(options: WriteOptions): Record<string, string> {
     headers['content-range'] = `${options.start}-${options.start + options.length - 1}`;
   }
   return headers;
-}
-
-/** Fails with SIZE_INVALID when `body` does not have the bytes that Content-Length announces, instead of waiting or sending too much. */
-function exactly(body: Readable, length: number | undefined): Readable {
-  if (length === undefined) return body;
-  let seen = 0;
-  const check = new Transform({
-    highWaterMark: 256 * 1024,
-    transform(chunk: Buffer, _encoding, callback) {
-      seen += chunk.length;
-      callback(seen > length ? new OciError('SIZE_INVALID') : null, chunk);
-    },
-    flush(callback) {
-      callback(seen === length ? null : new OciError('SIZE_INVALID'));
-    },
-  });
-  pipeline(body, check, () => {});
-  return check;
 }
 
 function listOf(header: string | string[] | undefined): readonly string[] {

@@ -90,9 +90,10 @@ function checkTag(tag: string): void {
   if (!isTag(tag)) throw new OciError('TAG_INVALID');
 }
 
-/** RFC 6838 4.2 names, without parameters. Errors: MANIFEST_INVALID. */
+/** RFC 6838 4.2 names, without parameters; empty = what the manifest says of itself. Errors: MANIFEST_INVALID. */
 function readMediaType(header: string | undefined): string {
-  const type = header?.split(';', 1)[0]?.trim() ?? '';
+  if (header === undefined) return '';
+  const type = header.split(';', 1)[0]?.trim() ?? '';
   if (type.length > 255 || !/^application\/[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]*$/.test(type)) {
     throw new OciError('MANIFEST_INVALID', { message: "Content-Type must be the manifest's media type" });
   }
