@@ -5,10 +5,11 @@ import type { Logger } from '../../core/log.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { createBaseImages } from './docker/base-image.ts';
 import { type ContainerApi, ContainerApiError, type ContainerOptions } from './docker/container-api.ts';
+import { createDockerfileEngine } from './docker/dockerfile-build.ts';
 import { findSocket } from './docker/find-socket.ts';
 import { removeOrphans } from './docker/owner.ts';
 import { createSandbox, type SandboxLimits, sandboxLimits } from './docker/sandbox.ts';
-import type { Sandbox } from './engine.ts';
+import type { BuildEngine, Sandbox } from './engine.ts';
 
 export interface DockerEngineOptions {
   /** Path of the engine's socket, or `auto` (default): DOCKER_HOST, then where Docker and Podman put theirs. */
@@ -26,6 +27,8 @@ export interface DockerEngine {
   readonly socketPath: string;
   /** Runs `build:` commands. */
   readonly sandbox: Sandbox;
+  /** Builds the generated Dockerfile, for people and for comparison. */
+  readonly dockerfile: BuildEngine;
   /** Returns when what its sandboxes made is removed; running ones are not ended (abort their signals). */
   close(): Promise<void>;
 }
@@ -45,13 +48,15 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
   } catch (error) {
     log.warn({ err: error, socketPath }, 'could not look for what earlier sandboxes left behind');
   }
-  const sandbox = createSandbox({
+  const images = createBaseImages(api, registry);
+  const sandbox = createSandbox({ api, images, log, limits: { ...sandboxLimits, ...limits } });
+  const dockerfile = createDockerfileEngine({
     api,
-    images: createBaseImages(api, registry),
-    log,
-    limits: { ...sandboxLimits, ...limits },
+    images,
+    registry,
+    memory: limits.memory ?? sandboxLimits.memory,
   });
-  return { socketPath, sandbox, close: () => sandbox.settled() };
+  return { socketPath, sandbox, dockerfile, close: () => sandbox.settled() };
 }
 
 /** Docker's HTTP API through dockerode; the only place that knows it. */
@@ -76,7 +81,7 @@ function createContainerApi(socketPath: string): ContainerApi {
     async removeImage(name) {
       await unlessMissing(docker.getImage(name).remove({ force: true }));
     },
-    async buildImage(context, { tag, labels }, signal) {
+    async buildImage(context, { tag, labels, network, memory }, signal) {
       return (await sending(context, () =>
         docker.buildImage(context, {
           t: tag,
@@ -85,6 +90,9 @@ function createContainerApi(socketPath: string): ContainerApi {
           forcerm: true,
           pull: false,
           version: '1',
+          networkmode: network === 'none' ? 'none' : 'bridge',
+          memory,
+          memswap: memory,
           abortSignal: signal,
         }),
       )) as Readable;
@@ -140,6 +148,9 @@ function createContainerApi(socketPath: string): ContainerApi {
   };
 }
 
+/** Open files of one process; processes of the build user on the whole machine (`PidsLimit` is what bounds one build). */
+const plenty = 16_384;
+
 function createOptions(container: ContainerOptions): Docker.ContainerCreateOptions {
   const [entrypoint = '', ...command] = container.argv;
   return {
@@ -167,6 +178,9 @@ function createOptions(container: ContainerOptions): Docker.ContainerCreateOptio
       PidsLimit: container.processes,
       Ulimits: [
         { Name: 'core', Soft: 0, Hard: 0 },
+        // Podman's own defaults are more than a process without CAP_SYS_RESOURCE may give away.
+        { Name: 'nofile', Soft: plenty, Hard: plenty },
+        { Name: 'nproc', Soft: plenty, Hard: plenty },
         { Name: 'fsize', Soft: container.fileSize, Hard: container.fileSize },
       ],
       // What is attached is all there is: nothing piles up at the engine.

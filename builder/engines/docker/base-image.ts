@@ -10,8 +10,22 @@ import { tarEnd, tarFile } from './tar-file.ts';
 const largestConfig = 4 * 1024 * 1024;
 
 export interface BaseImages {
-  /** Brings the base image into the engine unless it is there, and returns the name to run it by. */
-  ensure(base: PlannedBase, signal: AbortSignal, log: (line: string) => void): Promise<string>;
+  /** Brings the base image into the engine unless it is there. */
+  ensure(base: PlannedBase, signal: AbortSignal, log: (line: string) => void): Promise<LoadedImage>;
+}
+
+export interface LoadedImage {
+  /** To run it, or to build on it. */
+  readonly name: string;
+  readonly diffIds: readonly string[];
+  /** As in the registry, one for each of `diffIds`. */
+  readonly layers: readonly BaseLayer[];
+}
+
+interface BaseLayer {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly size: number;
 }
 
 /**
@@ -25,13 +39,14 @@ export function createBaseImages(api: ContainerApi, registry: Reader): BaseImage
     async ensure(base, signal, log) {
       const image = await readImage(registry, base);
       const name = `localhost/brickyard-base:${digestHex(image.configDigest).slice(0, 64)}`;
-      if (await holds(api, name, image)) return name;
+      const loaded = { name, diffIds: image.diffIds, layers: image.layers };
+      if (await holds(api, name, image)) return loaded;
       // Two builds over the same new base load it once. The load ends for all when the build that began it is cancelled;
       // the others then begin again.
       for (let other = loading.get(name); other !== undefined; other = loading.get(name)) {
         await other.catch(() => {});
         signal.throwIfAborted();
-        if (await holds(api, name, image)) return name;
+        if (await holds(api, name, image)) return loaded;
       }
       log(`loading base image ${base.name} into the container engine`);
       const load = api.loadImage(
@@ -47,7 +62,7 @@ export function createBaseImages(api: ContainerApi, registry: Reader): BaseImage
       if (!(await holds(api, name, image))) {
         throw new ContainerApiError(`the container engine does not hold ${base.name} after it was loaded`);
       }
-      return name;
+      return loaded;
     },
   };
 }
@@ -56,7 +71,7 @@ interface BaseImage {
   readonly configDigest: Digest;
   readonly config: Buffer;
   readonly diffIds: readonly string[];
-  readonly layers: readonly { digest: Digest; size: number }[];
+  readonly layers: readonly BaseLayer[];
 }
 
 /** Whoever else uses this engine may have given the name to another image: its layers must be the base's. */
@@ -87,7 +102,7 @@ async function readImage(registry: Reader, base: PlannedBase): Promise<BaseImage
   }
   const { config, layers } = JSON.parse(manifest.bytes.toString()) as {
     config: { digest: string };
-    layers: { digest: string; size: number }[];
+    layers: { mediaType: string; digest: string; size: number }[];
   };
   const configDigest = parseDigest(config.digest);
   const configBytes = await readSmall(registry, base.repository, configDigest);
@@ -96,7 +111,7 @@ async function readImage(registry: Reader, base: PlannedBase): Promise<BaseImage
     configDigest,
     config: configBytes,
     diffIds: rootfs.diff_ids,
-    layers: layers.map(({ digest, size }) => ({ digest: parseDigest(digest), size })),
+    layers: layers.map(({ mediaType, digest, size }) => ({ mediaType, digest: parseDigest(digest), size })),
   };
 }
 

@@ -43,6 +43,10 @@ export type Labels = Readonly<Record<string, string>>;
 export interface BuildImageOptions {
   readonly tag: string;
   readonly labels: Labels;
+  /** For RUN instructions. */
+  readonly network: 'none' | 'open';
+  /** Bytes for each RUN instruction, swap included. */
+  readonly memory: number;
 }
 
 export interface ContainerOptions {

@@ -89,7 +89,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     name: 'docker',
 
     async run({ plan, step, source }, context) {
-      const image = await images.ensure(step.base, context.signal, context.log);
+      const { name: image } = await images.ensure(step.base, context.signal, context.log);
       const labels = sandboxLabels(step.timeoutSeconds, Date.now());
       const volume = `brickyard-${randomBytes(8).toString('hex')}`;
       const word = `brickyard-${randomBytes(12).toString('hex')}`;
@@ -192,7 +192,9 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
         size += line.length + 1;
         if (size > limits.logSize) {
           kill(new JobFailed(`the build commands wrote more than ${limits.logSize} bytes of output`));
-        } else context.log(line);
+          break;
+        }
+        context.log(line);
       }
       await api.waitContainer(container, AbortSignal.timeout(60_000));
       if (killed !== undefined) throw killed;
@@ -215,14 +217,17 @@ function describe(
   limits: SandboxLimits,
 ): string {
   const which = `build command ${command} of ${step.commands.length}`;
-  if (end.outOfMemory)
-    return `${which} needed more than the ${limits.memory / 1024 ** 2} MiB of memory a build may use`;
+  const memory = `${Math.floor(limits.memory / 1024 ** 2)} MiB of memory`;
+  if (end.outOfMemory) return `${which} needed more than the ${memory} a build may use`;
   // Before the first command there is only the shell itself.
-  if (command === 0)
+  if (command === 0) {
     return `the build commands could not be started: ${end.error || `exit code ${end.exitCode}`}`;
-  const killedBy =
-    end.exitCode > 128 && end.exitCode < 160 ? ` (killed by signal ${end.exitCode - 128})` : '';
-  return `${which} ended with exit code ${end.exitCode}${killedBy}`;
+  }
+  const failure = `${which} ended with exit code ${end.exitCode}`;
+  if (end.exitCode <= 128 || end.exitCode >= 160) return failure;
+  // Podman does not always tell why.
+  const perhaps = end.exitCode === 137 ? `; a build may use ${memory}` : '';
+  return `${failure} (killed by signal ${end.exitCode - 128}${perhaps})`;
 }
 
 function toError(reason: unknown): Error {
