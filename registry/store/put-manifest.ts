@@ -17,7 +17,8 @@ import {
 import { blobReferenceKey, manifestKey, manifestReferenceKey, referrerKey } from './paths.ts';
 import { isUsable, keepAlive, readPointer } from './pointer.ts';
 import { buryRecord, replaceRecord } from './record.ts';
-import { writeTag } from './tags.ts';
+import { putReferences } from './references.ts';
+import { checkUnmoved, readTag, writeTag } from './tags.ts';
 
 /** A claim this young belongs to a push that is still running; an older one is taken over. Liveness only. */
 const claimMilliseconds = 10_000;
@@ -66,14 +67,18 @@ export async function putManifest(
     immutableTags: options.immutableTags ?? [],
     deadline: context.clock() + pushMilliseconds,
   };
+  // Decided when the tag is written; looked at beforehand so that a refused push leaves nothing.
+  for (const tag of push.immutableTags) checkUnmoved(tag, await readTag(context, repository, tag), digest);
   for (;;) {
     const committed = await commitManifest(context, push);
     // 7
-    await writeReferrer(context, push, committed.header.attempt);
-    await addRepository(context, repository);
-    await inParallel(tags, (tag) =>
-      writeTag(context, repository, tag, descriptor, push.immutableTags.includes(tag)),
-    );
+    await Promise.all([
+      writeReferrer(context, push, committed.header.attempt),
+      addRepository(context, repository),
+      inParallel(tags, (tag) =>
+        writeTag(context, repository, tag, descriptor, push.immutableTags.includes(tag)),
+      ),
+    ]);
     // 8: a DELETE in between may have missed the tag that was written after it looked.
     if ((await keepCommitted(context, repository, digest)) !== undefined) break;
     checkDeadline(context, push);
@@ -111,11 +116,10 @@ async function commitManifest(context: StoreContext, push: Push): Promise<Readab
     if (claim === undefined) continue;
     // 4
     const references = referenceKeys(push, links, attempt);
-    await inParallel(references, (key) => context.store.put(key, Buffer.alloc(0), { durability: 'process' }));
-    await Promise.all([
-      context.store.syncPrefixes([...new Set(references.map(parentOf))]),
-      inParallel(childrenOf(push.manifest).manifests, (child) => keepCommitted(context, repository, child)),
-    ]);
+    await putReferences(context, references);
+    await inParallel(childrenOf(push.manifest).manifests, (child) =>
+      keepCommitted(context, repository, child),
+    );
     // 5
     const missing = await findMissing(context, links);
     if (missing !== undefined) {
@@ -209,8 +213,4 @@ function checkDeadline(context: StoreContext, push: Push): void {
 
 function unknownBlob(digest: Digest): OciError {
   return new OciError('MANIFEST_BLOB_UNKNOWN', { detail: { digest } });
-}
-
-function parentOf(key: string): string {
-  return key.slice(0, key.lastIndexOf('/') + 1);
 }

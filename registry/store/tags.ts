@@ -4,6 +4,7 @@ import { OciError } from '../../oci/errors.ts';
 import type { StoreContext } from './context.ts';
 import { tagKey, tagOfKey } from './paths.ts';
 import { buryRecord, type RecordHeader, readRecord, replaceRecord, type Versioned } from './record.ts';
+import { putReferences } from './references.ts';
 
 export interface TagHeader extends RecordHeader {
   readonly state: 'tag';
@@ -33,13 +34,11 @@ export async function writeTag(
   const { digest, mediaType, size } = manifest;
   for (;;) {
     const old = await readTag(context, repository, tag);
-    if (immutable && old.header !== undefined && old.header.digest !== digest) {
-      throw new OciError('DENIED', { message: `the tag ${tag} is immutable and points at another manifest` });
-    }
+    if (immutable) checkUnmoved(tag, old, digest);
     const nonce = context.random();
     // The reverse first: a tag without its reverse would dangle after its manifest is deleted.
     const reverse = tagOfKey(repository, digest, tag, nonce);
-    await context.store.put(reverse, Buffer.alloc(0));
+    await putReferences(context, [reverse]);
     const header = { state: 'tag', digest, mediaType, size } as const;
     const written = await replaceRecord<TagHeader>(context, tagKey(repository, tag), old, header, { nonce });
     if (written === undefined) {
@@ -49,6 +48,12 @@ export async function writeTag(
     await dropReverse(context, repository, tag, old);
     return;
   }
+}
+
+/** Errors: DENIED when the tag points at another manifest. */
+export function checkUnmoved(tag: string, seen: Tag, digest: Digest): void {
+  if (seen.header === undefined || seen.header.digest === digest) return;
+  throw new OciError('DENIED', { message: `the tag ${tag} is immutable and points at another manifest` });
 }
 
 /** Errors: MANIFEST_UNKNOWN. */

@@ -1,0 +1,203 @@
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { createMemoryStore } from '../../../../core/object-store/memory.ts';
+import type { ObjectStore } from '../../../../core/object-store/object-store.ts';
+import { digestOf } from '../../../../oci/digest.ts';
+import type { Registry } from '../../../../oci/registry.ts';
+import { doneSessionLifetime } from '../../../../registry/store/upload-session.ts';
+import { createStoredRegistry } from '../../../../registry/stored-registry.ts';
+import { expectCode } from '../../../suites/registry.ts';
+import { allKeys } from './context.ts';
+
+const content = Buffer.alloc(200_000, 'brick');
+const digest = digestOf(content);
+
+describe('an upload session', () => {
+  let store: ObjectStore;
+  let now: number;
+  let registry: Registry;
+  const open = (): Registry => createStoredRegistry({ store, clock: () => now, wait: async () => {} });
+
+  beforeEach(() => {
+    store = createMemoryStore();
+    now = 1_000_000;
+    registry = open();
+  });
+
+  it.each([
+    ['streamed', false],
+    ['chunked', true],
+  ])('goes on in another server, %s', async (_, chunked) => {
+    const { id } = await registry.startUpload('team/app');
+    let start = 0;
+    for (const end of [10, 5_000, 60_000, 200_000]) {
+      const body = Readable.from([content.subarray(start, end)]);
+      const options = chunked ? { start, length: end - start, chunked } : {};
+      expect((await open().writeUpload('team/app', id, body, options)).offset).toBe(end);
+      start = end;
+    }
+
+    await open().finishUpload('team/app', id, digest);
+
+    expect(await buffer((await open().getBlob('team/app', digest)).body)).toEqual(content);
+  });
+
+  it('shows others what arrived while its body still streams', async () => {
+    const { id } = await registry.startUpload('team/app');
+    const body = new Readable({ read() {} });
+    const writing = registry.writeUpload('team/app', id, body);
+    let sent = 100_000;
+    body.push(content.subarray(0, sent));
+
+    await vi.waitFor(async () => {
+      now += 6_000;
+      body.push(content.subarray(sent, sent + 10));
+      sent += 10;
+      expect((await open().uploadStatus('team/app', id)).offset).toBeGreaterThanOrEqual(100_000);
+    });
+
+    body.push(content.subarray(sent));
+    body.push(null);
+    await writing;
+    await registry.finishUpload('team/app', id, digest);
+  });
+
+  it('keeps what arrived before the client went away', async () => {
+    const { id } = await registry.startUpload('team/app');
+    const body = new Readable({ read() {} });
+    const writing = expectCode('SIZE_INVALID', () => registry.writeUpload('team/app', id, body));
+    body.push(content.subarray(0, 150_000));
+    await vi.waitFor(() => expect(body.readableLength).toBe(0));
+    body.destroy(new Error('connection reset'));
+    await writing;
+
+    const { offset } = await registry.uploadStatus('team/app', id);
+    expect(offset).toBe(150_000);
+    await registry.writeUpload('team/app', id, Readable.from([content.subarray(offset)]));
+
+    await registry.finishUpload('team/app', id, digest);
+  });
+
+  it('refuses a second writer, a finish and small chunks while somebody writes', async () => {
+    const { id } = await registry.startUpload('team/app');
+    const body = new Readable({ read() {} });
+    const writing = registry.writeUpload('team/app', id, body);
+    body.push(content);
+    await vi.waitFor(() => expect(body.readableLength).toBe(0));
+
+    await expectCode('RANGE_INVALID', () => open().writeUpload('team/app', id, Readable.from([content])));
+    await expectCode('RANGE_INVALID', () => open().finishUpload('team/app', id, digest));
+
+    body.push(null);
+    await writing;
+    await registry.finishUpload('team/app', id, digest);
+  });
+
+  it('lets one of two racing first chunks win', async () => {
+    const { id } = await registry.startUpload('team/app');
+    const chunk = content.subarray(0, 100);
+
+    const outcomes = await Promise.allSettled(
+      [1, 2, 3].map(() =>
+        open().writeUpload('team/app', id, Readable.from([chunk]), { start: 0, length: 100, chunked: true }),
+      ),
+    );
+
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect((await registry.uploadStatus('team/app', id)).offset).toBe(100);
+  });
+
+  it('stops a writer whose session was cancelled, and leaves no bytes', async () => {
+    const { id } = await registry.startUpload('team/app');
+    const body = new Readable({ read() {} });
+    const writing = expectCode('BLOB_UPLOAD_UNKNOWN', () => registry.writeUpload('team/app', id, body));
+    body.push(content);
+    await vi.waitFor(() => expect(body.readableLength).toBe(0));
+
+    await open().cancelUpload('team/app', id);
+    body.push(null);
+    await writing;
+
+    expect(await allKeys(store)).toEqual([]);
+  });
+
+  it('belongs to whom opened it', async () => {
+    const { id } = await registry.startUpload('team/app', { owner: 'ann' });
+
+    await expectCode('BLOB_UPLOAD_UNKNOWN', () => registry.uploadStatus('team/app', id, { owner: 'bob' }));
+    await expectCode('BLOB_UPLOAD_UNKNOWN', () => registry.uploadStatus('team/app', id));
+    expect((await registry.uploadStatus('team/app', id, { owner: 'ann' })).offset).toBe(0);
+  });
+
+  it('answers a repeated finish for one hour, as long as the blob is there', async () => {
+    const { id } = await registry.startUpload('team/app');
+    await registry.finishUpload('team/app', id, digest, Readable.from([content]));
+
+    now += doneSessionLifetime;
+    expect((await registry.finishUpload('team/app', id, digest)).size).toBe(content.length);
+    now += 1;
+    await expectCode('BLOB_UPLOAD_UNKNOWN', () => registry.finishUpload('team/app', id, digest));
+    now -= 1;
+    await registry.deleteBlob('team/app', digest);
+    await expectCode('BLOB_UPLOAD_UNKNOWN', () => registry.finishUpload('team/app', id, digest));
+  });
+
+  it('is finished by the same request sent three times at once', async () => {
+    const { id } = await registry.startUpload('team/app');
+    await registry.writeUpload('team/app', id, Readable.from([content]));
+
+    const outcomes = await Promise.allSettled(
+      [1, 2, 3].map(() => open().finishUpload('team/app', id, digest)),
+    );
+
+    expect(outcomes.some(({ status }) => status === 'fulfilled')).toBe(true);
+    expect(await buffer((await registry.getBlob('team/app', digest)).body)).toEqual(content);
+    expect(await allKeys(store, 'data/')).toHaveLength(1);
+  });
+
+  it('stores a blob that the registry has only once', async () => {
+    for (const repository of ['team/a', 'team/b', 'team/a']) {
+      const { id } = await registry.startUpload(repository);
+      await registry.writeUpload(repository, id, Readable.from([content]));
+      await registry.finishUpload(repository, id, digest);
+      await registry.putBlob(repository, digest, content);
+    }
+
+    expect(await allKeys(store, 'data/')).toHaveLength(1);
+  });
+
+  it('keeps no data object for small blobs', async () => {
+    const { id } = await registry.startUpload('team/app');
+    await registry.writeUpload('team/app', id, Readable.from([content.subarray(0, 8192)]));
+    await registry.finishUpload('team/app', id, digestOf(content.subarray(0, 8192)));
+    await registry.putBlob('team/app', digestOf('x'), Buffer.from('x'));
+
+    expect(await allKeys(store, 'data/')).toEqual([]);
+  });
+
+  it('hashes only once when the client names the algorithm at the start', async () => {
+    const read = vi.spyOn(store.multipart, 'read');
+    const { id } = await registry.startUpload('team/app', { algorithm: 'sha512' });
+    await registry.writeUpload('team/app', id, Readable.from([content]));
+
+    await registry.finishUpload('team/app', id, digestOf(content, 'sha512'));
+
+    expect(read).not.toHaveBeenCalled();
+  });
+});
+
+describe('putBlob', () => {
+  it.each([
+    ['a wrong digest', 'DIGEST_INVALID', digestOf('x'), content.length],
+    ['a short body', 'SIZE_INVALID', digest, content.length + 1],
+    ['a long body', 'SIZE_INVALID', digest, content.length - 1],
+  ] as const)('leaves nothing behind after %s', async (_, code, given, length) => {
+    const store = createMemoryStore();
+    const registry = createStoredRegistry({ store });
+
+    await expectCode(code, () => registry.putBlob('team/app', given, Readable.from([content]), { length }));
+
+    expect(await allKeys(store)).toEqual([]);
+  });
+});
