@@ -17,5 +17,5 @@ export async function addCaBundle(tree: FileTree): Promise<void> {
   const names = certificates.map((path) => path.slice(source.length + 1));
   tree.add(directory('etc/ssl/certs'));
   tree.replace(textFile('etc/ssl/certs/ca-certificates.crt', texts.join('')));
-  tree.replace(textFile('etc/ca-certificates.conf', `${names.join('\n')}\n`));
+  tree.replace(textFile('etc/ca-certificates.conf', Buffer.from(`${names.join('\n')}\n`, 'latin1')));
 }

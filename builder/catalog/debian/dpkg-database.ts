@@ -13,7 +13,8 @@ export async function addDpkgDatabase(tree: FileTree, packages: readonly Install
   for (const installed of packages) {
     const id = packageId(installed);
     stanzas.push(await statusStanza(tree, installed));
-    tree.replace(textFile(`var/lib/dpkg/info/${id}.list`, `${installed.paths.join('\n')}\n`));
+    const list = Buffer.from(`${installed.paths.join('\n')}\n`, 'latin1');
+    tree.replace(textFile(`var/lib/dpkg/info/${id}.list`, list));
     for (const { name, mode, text } of installed.members) {
       tree.replace(textFile(`var/lib/dpkg/info/${id}.${name}`, text, mode & 0o755));
       if (name !== 'triggers') continue;
