@@ -81,11 +81,10 @@ function createContainerApi(socketPath: string): ContainerApi {
     async removeImage(name) {
       await unlessMissing(docker.getImage(name).remove({ force: true }));
     },
-    async buildImage(context, { tag, labels, network, memory }, signal) {
+    async buildImage(context, { tag, network, memory }, signal) {
       return (await sending(context, () =>
         docker.buildImage(context, {
           t: tag,
-          labels: { ...labels },
           rm: true,
           forcerm: true,
           pull: false,

@@ -42,7 +42,6 @@ export type Labels = Readonly<Record<string, string>>;
 
 export interface BuildImageOptions {
   readonly tag: string;
-  readonly labels: Labels;
   /** For RUN instructions. */
   readonly network: 'none' | 'open';
   /** Bytes for each RUN instruction, swap included. */

@@ -13,7 +13,6 @@ import type { BuildEngine, EngineContext, EngineInput, EngineResult } from '../e
 import type { BaseImages, LoadedImage } from './base-image.ts';
 import type { ContainerApi } from './container-api.ts';
 import { importImage } from './import-image.ts';
-import { sandboxLabels } from './owner.ts';
 import { tarEnd, tarFile, tarHeader } from './tar-file.ts';
 
 export interface DockerfileEngineOptions {
@@ -23,9 +22,6 @@ export interface DockerfileEngineOptions {
   /** Bytes for each RUN instruction. */
   readonly memory: number;
 }
-
-/** Labels need a deadline; a build of a Dockerfile has no time-out of its own. */
-const longestBuildSeconds = 3_600;
 
 /**
  * Builds the generated Dockerfile by the engine's classic builder and brings the image into the registry: what a person with
@@ -46,11 +42,10 @@ export function createDockerfileEngine(options: DockerfileEngineOptions): BuildE
       }
       try {
         const archive = Readable.from(contextArchive(input, bases), { objectMode: false });
-        const labels = sandboxLabels(longestBuildSeconds, Date.now());
         await readMessages(
           await api.buildImage(
             archive,
-            { tag, labels, network: plan.build?.network ?? 'none', memory },
+            { tag, network: plan.build?.network ?? 'none', memory },
             context.signal,
           ),
           context,
