@@ -1,6 +1,8 @@
 import { Command, CommanderError } from 'commander';
 import { reportFailure } from '../core/process.ts';
 import packageJson from '../package.json' with { type: 'json' };
+import { registerBuild } from './commands/build.ts';
+import { registerBuilds } from './commands/builds.ts';
 import { registerCanI } from './commands/can-i.ts';
 import { registerDoctor } from './commands/doctor.ts';
 import { registerExplain } from './commands/explain.ts';
@@ -55,6 +57,8 @@ function createProgram(context: CliContext): Command {
   registerInit(program, context);
   registerLint(program, context);
   registerExplain(program, context, { openBases: ({ server }) => openServerBases(context, server) });
+  registerBuild(program, context);
+  registerBuilds(program, context);
   registerImages(program, context);
   registerLogin(program, context);
   registerUser(program, context);

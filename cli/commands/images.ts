@@ -143,18 +143,18 @@ async function readConfig(
 
 function describe(image: InspectedImage): string {
   const lines = [
-    `repository  ${image.repository}`,
-    `digest      ${image.digest}`,
-    `type        ${image.mediaType}`,
+    `repository   ${image.repository}`,
+    `digest       ${image.digest}`,
+    `type         ${image.mediaType}`,
   ];
-  for (const { digest, platform } of image.platforms ?? []) lines.push(`platform    ${platform}  ${digest}`);
+  for (const { digest, platform } of image.platforms ?? []) lines.push(`platform     ${platform}  ${digest}`);
   for (const { digest, size } of image.layers ?? [])
-    lines.push(`layer       ${digest}  ${formatBytes(size)}`);
+    lines.push(`layer        ${digest}  ${formatBytes(size)}`);
   for (const [name, value] of Object.entries(image.config ?? {})) {
-    if (name !== 'Labels') lines.push(`${name.toLowerCase().padEnd(12)}${JSON.stringify(value)}`);
+    if (name !== 'Labels') lines.push(`${name.toLowerCase().padEnd(13)}${JSON.stringify(value)}`);
   }
   for (const [name, value] of Object.entries(image.annotations ?? {}))
-    lines.push(`annotation  ${name}=${value}`);
+    lines.push(`annotation   ${name}=${value}`);
   if (image.roles !== undefined) lines.push('roles', JSON.stringify(image.roles, null, 2));
   return toLines(lines);
 }
