@@ -13,7 +13,6 @@ const LARGEST_HASHED = 8 * 1024 * 1024;
 /** What a look at an object gives. The ETag is worked out when it is first read: the hot paths never ask for it. */
 export class FileVersion implements ObjectInfo {
   readonly size: number;
-  readonly modified: Date;
   readonly #path: string;
   readonly #stat: Stats;
   readonly #wholeBody: Buffer | undefined;
@@ -25,7 +24,10 @@ export class FileVersion implements ObjectInfo {
     this.#stat = stat;
     this.#wholeBody = wholeBody;
     this.size = stat.size;
-    this.modified = stat.mtime;
+  }
+
+  get modified(): Date {
+    return this.#stat.mtime;
   }
 
   get etag(): string {

@@ -1,12 +1,9 @@
-import { readdir as readdirCallback, statSync } from 'node:fs';
-import { promisify } from 'node:util';
+import { statSync } from 'node:fs';
 import { filePath } from './byte-path.ts';
-import { isMissing } from './file-errors.ts';
+import { type DirectoryEntries, readNames } from './directory-entries.ts';
 import { fromByteString, toByteString } from './key.ts';
 import { type DirectoryEntry, directoryPath, parseEntry } from './key-path.ts';
 import type { ListedObject, ListOptions, ListPage } from './object-store.ts';
-
-const readdir = promisify(readdirCallback);
 
 const LARGEST_PAGE = 1000;
 
@@ -18,7 +15,11 @@ interface Found {
 }
 
 /** One page of the keys below `top`, read from the directories that can hold them and no others. */
-export async function listFiles(top: string, options: ListOptions): Promise<ListPage> {
+export async function listFiles(
+  directories: DirectoryEntries,
+  top: string,
+  options: ListOptions,
+): Promise<ListPage> {
   const limit = Math.min(options.limit ?? LARGEST_PAGE, LARGEST_PAGE);
   const prefix = toByteString(options.prefix);
   const base = prefix.slice(0, prefix.lastIndexOf('/') + 1);
@@ -26,6 +27,7 @@ export async function listFiles(top: string, options: ListOptions): Promise<List
   if (relative === undefined || limit <= 0) return { objects: [], prefixes: [] };
 
   const walk: Walk = {
+    directories,
     prefix,
     after: toByteString(options.startAfter ?? ''),
     fold: options.delimiter !== undefined,
@@ -54,6 +56,7 @@ export async function listFiles(top: string, options: ListOptions): Promise<List
 }
 
 interface Walk {
+  readonly directories: DirectoryEntries;
   readonly prefix: string;
   readonly after: string;
   readonly fold: boolean;
@@ -63,17 +66,34 @@ interface Walk {
 
 /** `base`: what the keys of `directory` start with. */
 async function visit(walk: Walk, directory: string, base: string): Promise<void> {
-  for (const entry of await readEntries(directory, (suffix, kind) => mayMatter(walk, base + suffix, kind))) {
-    if (walk.found.length >= walk.wanted) return;
-    const key = base + entry.suffix;
-    const path = `${directory}/${entry.name}`;
-    if (entry.kind === 'object') {
-      walk.found.push({ key, path });
-    } else if (walk.fold && entry.kind === 'directory' && key.length > walk.prefix.length) {
-      if (await holdsObject(path)) walk.found.push({ key });
-    } else {
-      await visit(walk, path, key);
+  const start = walk.after > walk.prefix ? walk.after : walk.prefix;
+  let from = start.startsWith(base) ? start.slice(base.length) : '';
+  let last: string | undefined;
+  for (;;) {
+    const { entries, more } = await walk.directories.read(directory, {
+      from,
+      count: walk.wanted - walk.found.length,
+      matters: (entry) =>
+        (last === undefined || entry.suffix > last) && mayMatter(walk, base + entry.suffix, entry.kind),
+    });
+    for (const entry of entries) {
+      if (walk.found.length >= walk.wanted) return;
+      await take(walk, entry, `${directory}/${entry.name}`, base + entry.suffix);
     }
+    last = entries.at(-1)?.suffix;
+    // Directories that turned out to hold nothing wanted have left room for what comes behind them.
+    if (!more || last === undefined || walk.found.length >= walk.wanted) return;
+    from = last;
+  }
+}
+
+async function take(walk: Walk, entry: DirectoryEntry, path: string, key: string): Promise<void> {
+  if (entry.kind === 'object') {
+    walk.found.push({ key, path });
+  } else if (walk.fold && entry.kind === 'directory' && key.length > walk.prefix.length) {
+    if (await holdsObject(path)) walk.found.push({ key });
+  } else {
+    await visit(walk, path, key);
   }
 }
 
@@ -86,29 +106,9 @@ function mayMatter(walk: Walk, key: string, kind: DirectoryEntry['kind']): boole
   return kind !== 'object' && walk.prefix.startsWith(key);
 }
 
-/** In key order. A directory that is not there is empty. */
-async function readEntries(
-  directory: string,
-  wanted: (suffix: string, kind: DirectoryEntry['kind']) => boolean,
-): Promise<DirectoryEntry[]> {
-  let names: string[];
-  try {
-    names = await readdir(filePath(directory), 'latin1');
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
-  }
-  const entries: DirectoryEntry[] = [];
-  for (const name of names) {
-    const entry = parseEntry(name);
-    if (entry !== undefined && wanted(entry.suffix, entry.kind)) entries.push(entry);
-  }
-  return entries.sort((a, b) => (a.suffix < b.suffix ? -1 : 1));
-}
-
 /** A put that died, or is about to happen, leaves directories without objects: they are no common prefix. */
 async function holdsObject(directory: string): Promise<boolean> {
-  const entries = await readEntries(directory, () => true);
+  const entries = (await readNames(directory)).flatMap((name) => parseEntry(name) ?? []);
   if (entries.some((entry) => entry.kind === 'object')) return true;
   for (const entry of entries) {
     if (await holdsObject(`${directory}/${entry.name}`)) return true;

@@ -2,6 +2,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { createByteBudget } from './byte-budget.ts';
 import { filePath, parentPath } from './byte-path.ts';
+import { createDirectoryEntries } from './directory-entries.ts';
 import { createDirectorySync } from './directory-sync.ts';
 import { unavailable } from './file-errors.ts';
 import { fileInfo, readFileObject, streamFileObject } from './file-reader.ts';
@@ -44,6 +45,7 @@ export function createFilesystemStore(options: FilesystemStoreOptions): Filesyst
   prepare(root, top, temporary);
   const locks = createKeyLocks(`${root}/locks`);
   const directories = createDirectorySync(top);
+  const entries = createDirectoryEntries();
   const locate = (key: string): string => `${top}/${objectPath(key)}`;
 
   const check = (path: string, { ifNoneMatch, ifMatch }: PutOptions): void => {
@@ -104,7 +106,7 @@ export function createFilesystemStore(options: FilesystemStoreOptions): Filesyst
     delete: (key) => deleteMany([key]),
     list: async (listing) => {
       try {
-        return await listFiles(top, listing);
+        return await listFiles(entries, top, listing);
       } catch (error) {
         throw unavailable(`listing ${listing.prefix}`, error);
       }

@@ -276,12 +276,13 @@ export function jobQueueSuite(name: string, create: () => Promise<QueueUnderTest
     });
 
     it('lets a job that is nearly done finish when its worker closes', async () => {
-      const worker = work(
-        (_, { signal }) =>
-          new Promise((resolve) => signal.addEventListener('abort', () => resolve({ pushed: true }))),
-      );
+      const started = Promise.withResolvers<void>();
+      const worker = work((_, { signal }) => {
+        started.resolve();
+        return new Promise((resolve) => signal.addEventListener('abort', () => resolve({ pushed: true })));
+      });
       await queue.add({ id: 'a', payload: {} });
-      await until('a', 'running');
+      await started.promise;
 
       await worker.close();
 

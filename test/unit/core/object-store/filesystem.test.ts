@@ -1,8 +1,17 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createFilesystemStore, type FilesystemStore } from '../../../../core/object-store/filesystem.ts';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
 import type { ListOptions, MultipartState } from '../../../../core/object-store/object-store.ts';
@@ -108,6 +117,40 @@ describe('the filesystem store', () => {
       ),
       { numRuns: 60 },
     );
+  });
+
+  it('lists a large directory page by page, remembered or not, and sees what changes in between', async () => {
+    const directory = join(root, 'objects', 'many');
+    mkdirSync(directory, { recursive: true });
+    const names = Array.from({ length: 3000 }, (_, index) => String(index * 3).padStart(5, '0'));
+    for (const name of names) writeFileSync(join(directory, `${name}=`), '');
+    for (const name of ['00000', '04500']) mkdirSync(join(directory, name));
+    const readAll = async (): Promise<string[]> => {
+      const found: string[] = [];
+      let startAfter: string | undefined;
+      do {
+        const page = await store.list({ prefix: 'many/', limit: 400, ...(startAfter && { startAfter }) });
+        found.push(...page.objects.map((object) => object.key.slice('many/'.length)));
+        startAfter = page.next;
+      } while (startAfter !== undefined);
+      return found;
+    };
+
+    const fresh = await readAll();
+    const before = new Date(Date.now() - 1000);
+    // Only a directory that has been quiet for a moment is remembered: let this one look so.
+    utimesSync(directory, before, before);
+    await vi.waitFor(() => expect(Date.now() - statSync(directory).ctimeMs).toBeGreaterThan(250));
+    const quiet = await readAll();
+    const again = await readAll();
+    await store.put('many/04501', Buffer.alloc(0), { durability: 'process' });
+    await store.delete('many/00003');
+    const changed = await readAll();
+
+    expect(fresh).toEqual(names);
+    expect(quiet).toEqual(names);
+    expect(again).toEqual(names);
+    expect(changed).toEqual([...names, '04501'].toSorted().filter((name) => name !== '00003'));
   });
 
   it('leaves no empty directory and no temporary file behind', async () => {
