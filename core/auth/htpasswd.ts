@@ -71,8 +71,9 @@ function hashKind(hash: string): string {
 
 /** The text with the user's line replaced or appended; every other line stays as it is. */
 export function setHtpasswdUser(text: string, name: string, hash: string): string {
-  const lines = withoutUser(text, name, `${name}:${hash}`);
-  return lines.includes(`${name}:${hash}`) ? joined(lines) : joined([...lines, `${name}:${hash}`]);
+  const entry = `${name}:${hash}`;
+  const lines = withoutUser(text, name, entry);
+  return lines.includes(entry) ? joined(lines) : `${joined(lines)}${entry}\n`;
 }
 
 /** Undefined when there is no such user. */

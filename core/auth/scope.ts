@@ -10,7 +10,8 @@ export interface Scope {
 
 /** Docker asks one scope for each mount; far above what any client sends. */
 const maxScopes = 100;
-const repositoryShape = /^[a-z0-9]+(?:[._/-]+[a-z0-9]+)*$/;
+/** As `oci/reference.ts` has it (distribution-spec "Pulling manifests"), which this room does not import. */
+const repositoryShape = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 
 /**
  * `type:name:action,action`. Clients send several `scope` parameters or one with spaces; both are read. What cannot be read

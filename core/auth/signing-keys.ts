@@ -51,13 +51,15 @@ const searchEvery = 5_000;
 export function createSigningKeys(options: SigningKeysOptions): SigningKeys {
   const { store, algorithm = 'EdDSA', now = Date.now } = options;
   let keys: readonly SigningKey[] = [];
+  let lastKid = 0;
   let readAt = Number.NEGATIVE_INFINITY;
   let reading: Promise<void> | undefined;
 
   const read = (): Promise<void> => {
     reading ??= readKeys(store)
       .then((found) => {
-        keys = found;
+        keys = found.keys;
+        lastKid = found.lastKid;
         readAt = now();
       })
       .finally(() => {
@@ -69,7 +71,7 @@ export function createSigningKeys(options: SigningKeysOptions): SigningKeys {
   const create = async (): Promise<SigningKey> => {
     // Ends: whoever loses the race reads a set that has grown.
     for (;;) {
-      const kid = nextKid(keys);
+      const kid = formatKid(lastKid + 1);
       const record = await newRecord(kid, algorithm, now());
       try {
         await store.put(prefix + kid, Buffer.from(JSON.stringify(record)), { ifNoneMatch: '*' });
@@ -123,7 +125,8 @@ interface KeyRecord {
   readonly jwk: JWK;
 }
 
-async function readKeys(store: ObjectStore): Promise<SigningKey[]> {
+/** `lastKid` also counts objects that hold no key: their names are taken. */
+async function readKeys(store: ObjectStore): Promise<{ keys: SigningKey[]; lastKid: number }> {
   // A thousand keys are a thousand rotations.
   const page = await store.list({ prefix, limit: 1000 });
   const read = await Promise.all(
@@ -133,7 +136,11 @@ async function readKeys(store: ObjectStore): Promise<SigningKey[]> {
       return record === undefined ? undefined : toKey(record);
     }),
   );
-  return read.filter((key) => key !== undefined);
+  const taken = page.objects.map(({ key }) => key.slice(prefix.length)).filter(isKid);
+  return {
+    keys: read.filter((key) => key !== undefined),
+    lastKid: Math.max(0, ...taken.map((kid) => Number(kid.slice(4)))),
+  };
 }
 
 /** Undefined for what this version does not understand, so that one bad object does not lock everybody out. */
@@ -186,7 +193,6 @@ function isKid(text: string): boolean {
   return /^key-\d{6}$/.test(text);
 }
 
-function nextKid(keys: readonly SigningKey[]): string {
-  const last = keys.map((key) => Number(key.kid.slice(4))).reduce((a, b) => Math.max(a, b), 0);
-  return `key-${String(last + 1).padStart(6, '0')}`;
+function formatKid(number: number): string {
+  return `key-${String(number).padStart(6, '0')}`;
 }
