@@ -12,13 +12,31 @@ export async function randomFile(path: string, bytes: number): Promise<string> {
 }
 
 /** Pushes a blob the way docker does: POST, one streamed PATCH, an empty PUT. The body is sent by curl, a client of little cost. */
-export async function pushBlob(registry: string, repository: string, file: string, digest: string): Promise<void> {
+export async function pushBlob(
+  registry: string,
+  repository: string,
+  file: string,
+  digest: string,
+): Promise<void> {
   const opened = await fetch(`${registry}/v2/${repository}/blobs/uploads/`, { method: 'POST' });
   await opened.arrayBuffer();
   const location = new URL(opened.headers.get('location') ?? '', registry).href;
   const headers = await run('curl', [
-    '-sS', '--fail', '-o', '/dev/null', '-D', '-', '-X', 'PATCH', '-T', file, '-H', 'Expect:',
-    '-H', 'Content-Type: application/octet-stream', location,
+    '-sS',
+    '--fail',
+    '-o',
+    '/dev/null',
+    '-D',
+    '-',
+    '-X',
+    'PATCH',
+    '-T',
+    file,
+    '-H',
+    'Expect:',
+    '-H',
+    'Content-Type: application/octet-stream',
+    location,
   ]); // prettier-ignore
   const next = new URL(/^location: *(\S+)/im.exec(headers)?.[1] ?? location, registry);
   next.searchParams.set('digest', digest);
@@ -29,34 +47,66 @@ export async function pushBlob(registry: string, repository: string, file: strin
 
 /** Reads a blob and throws it away. */
 export async function pullBlob(registry: string, repository: string, digest: string): Promise<void> {
-  await run('curl', ['-sS', '--fail', '-L', '-o', '/dev/null', `${registry}/v2/${repository}/blobs/${digest}`]);
+  await run('curl', [
+    '-sS',
+    '--fail',
+    '-L',
+    '-o',
+    '/dev/null',
+    `${registry}/v2/${repository}/blobs/${digest}`,
+  ]);
 }
 
 /** Pushes a config and a manifest over layers that are already there; returns the manifest's digest. */
-export async function pushManifest(registry: string, repository: string, tag: string, layers: { digest: string; size: number }[]): Promise<string> {
-  const config = Buffer.from('{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}');
+export async function pushManifest(
+  registry: string,
+  repository: string,
+  tag: string,
+  layers: { digest: string; size: number }[],
+): Promise<string> {
+  const config = Buffer.from(
+    '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}',
+  );
   const configDigest = `sha256:${createHash('sha256').update(config).digest('hex')}`;
   const opened = await fetch(`${registry}/v2/${repository}/blobs/uploads/`, { method: 'POST' });
   await opened.arrayBuffer();
   const location = new URL(opened.headers.get('location') ?? '', registry);
   location.searchParams.set('digest', configDigest);
-  await expectStatus(await fetch(location, { method: 'PUT', body: config, headers: { 'content-type': 'application/octet-stream' } }), 201);
+  await expectStatus(
+    await fetch(location, {
+      method: 'PUT',
+      body: config,
+      headers: { 'content-type': 'application/octet-stream' },
+    }),
+    201,
+  );
   const mediaType = 'application/vnd.oci.image.manifest.v1+json';
   const manifest = JSON.stringify({
     schemaVersion: 2,
     mediaType,
-    config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: configDigest, size: config.length },
+    config: {
+      mediaType: 'application/vnd.oci.image.config.v1+json',
+      digest: configDigest,
+      size: config.length,
+    },
     layers: layers.map((layer) => ({ mediaType: 'application/vnd.oci.image.layer.v1.tar', ...layer })),
   });
   await expectStatus(
-    await fetch(`${registry}/v2/${repository}/manifests/${tag}`, { method: 'PUT', body: manifest, headers: { 'content-type': mediaType } }),
+    await fetch(`${registry}/v2/${repository}/manifests/${tag}`, {
+      method: 'PUT',
+      body: manifest,
+      headers: { 'content-type': mediaType },
+    }),
     201,
   );
   return `sha256:${createHash('sha256').update(manifest).digest('hex')}`;
 }
 
 /** Requests per second of `wrk` with 32 connections for some seconds. */
-export async function load(url: string, options: { method?: string; accept?: string; seconds: number; script: string }): Promise<number> {
+export async function load(
+  url: string,
+  options: { method?: string; accept?: string; seconds: number; script: string },
+): Promise<number> {
   await writeFile(
     options.script,
     [
@@ -66,20 +116,38 @@ export async function load(url: string, options: { method?: string; accept?: str
       '',
     ].join('\n'),
   );
-  const output = await run('wrk', ['-t', '1', '-c', '32', '-d', `${options.seconds}s`, '-s', options.script, url]);
+  const output = await run('wrk', [
+    '-t',
+    '1',
+    '-c',
+    '32',
+    '-d',
+    `${options.seconds}s`,
+    '-s',
+    options.script,
+    url,
+  ]);
   if (!/errors 0$/m.test(output)) throw new Error(`wrk saw errors:\n${output}`);
   return Number(/Requests\/sec:\s+([\d.]+)/.exec(output)?.[1] ?? 0);
 }
 
-export function run(program: string, args: readonly string[], options: { env?: NodeJS.ProcessEnv; cwd?: string } = {}): Promise<string> {
+export function run(
+  program: string,
+  args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; cwd?: string } = {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
     let out = '';
     let err = '';
     child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
-    child.once('error', (cause) => reject(new Error(`${program} does not start; run \`npm run setup\``, { cause })));
-    child.once('close', (code) => (code === 0 ? resolve(out) : reject(new Error(`${program} ${args.join(' ')}: exit ${code}\n${err}`))));
+    child.once('error', (cause) =>
+      reject(new Error(`${program} does not start; run \`npm run setup\``, { cause })),
+    );
+    child.once('close', (code) =>
+      code === 0 ? resolve(out) : reject(new Error(`${program} ${args.join(' ')}: exit ${code}\n${err}`)),
+    );
   });
 }
 

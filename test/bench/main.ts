@@ -8,7 +8,10 @@ import { table } from './report.ts';
 
 // `npm run bench [-- --pairs N --only push,parallel,reads,memory,build]`: Brickyard beside its peers on the same disk in the same run.
 const { values } = parseArgs({
-  options: { pairs: { type: 'string', default: '5' }, only: { type: 'string', default: 'push,parallel,reads,memory,build' } },
+  options: {
+    pairs: { type: 'string', default: '5' },
+    only: { type: 'string', default: 'push,parallel,reads,memory,build' },
+  },
 });
 const pairs = Number(values.pairs);
 const selected = new Set(values.only.split(','));

@@ -41,9 +41,14 @@ export async function startDockerRegistry(scratch: string): Promise<BenchRegistr
       '',
     ].join('\n'),
   );
-  const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore', env: { ...process.env, OTEL_TRACES_EXPORTER: 'none' } });
+  const child = spawn('docker-registry', ['serve', config], {
+    stdio: 'ignore',
+    env: { ...process.env, OTEL_TRACES_EXPORTER: 'none' },
+  });
   const failed = new Promise<never>((_, reject) => {
-    child.once('error', (cause) => reject(new Error('docker-registry does not start; run `npm run setup`', { cause })));
+    child.once('error', (cause) =>
+      reject(new Error('docker-registry does not start; run `npm run setup`', { cause })),
+    );
   });
   await Promise.race([failed, untilAnswers(`http://127.0.0.1:${port}/v2/`)]);
   return {

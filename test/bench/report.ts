@@ -6,8 +6,12 @@ export function row(comparison: Comparison): string {
   const ours = median(comparison.ours.map((sample) => sample.value));
   const peer = median(comparison.peer.map((sample) => sample.value));
   const ratio = comparison.better === 'lower' ? peer / ours : ours / peer;
-  const verdict = comparison.target === undefined ? (comparison.note ?? '') : `≥ ${comparison.target}× ${ratio >= comparison.target ? 'reached' : 'missed'}`;
-  const cpu = (samples: Comparison['ours']): string => median(samples.map((sample) => sample.cpuSeconds)).toFixed(2);
+  const verdict =
+    comparison.target === undefined
+      ? (comparison.note ?? '')
+      : `≥ ${comparison.target}× ${ratio >= comparison.target ? 'reached' : 'missed'}`;
+  const cpu = (samples: Comparison['ours']): string =>
+    median(samples.map((sample) => sample.cpuSeconds)).toFixed(2);
   return `| ${comparison.name} | ${number(ours)} ${comparison.unit} | ${number(peer)} ${comparison.unit} (${comparison.peerName}) | ${ratio.toFixed(2)}× | ${cpu(comparison.ours)} / ${cpu(comparison.peer)} s | ${verdict} |`;
 }
 

@@ -28,7 +28,14 @@ export async function pushLargeBlob(bench: RegistryBench): Promise<Comparison> {
     (pair) => one(bench.ours, pair % 2 === 0),
     (pair) => one(bench.peer, pair % 2 === 1),
   );
-  return { name: 'push one 300 MB blob', unit: 's', better: 'lower', target: 2, peerName: bench.peer.name, ...samples };
+  return {
+    name: 'push one 300 MB blob',
+    unit: 's',
+    better: 'lower',
+    target: 2,
+    peerName: bench.peer.name,
+    ...samples,
+  };
 }
 
 /** 16 pushes of 10 MB at once. */
@@ -38,7 +45,11 @@ export async function pushParallel(bench: RegistryBench): Promise<Comparison> {
   const one = async (registry: BenchRegistry, first: boolean): Promise<Sample> => {
     if (first) digests = await Promise.all(files.map((file) => randomFile(file, 10 * megabyte)));
     return timed(registry.pid, async () => {
-      await Promise.all(files.map((file, index) => pushBlob(registry.url, `bench/parallel${index}`, file, digests[index] ?? '')));
+      await Promise.all(
+        files.map((file, index) =>
+          pushBlob(registry.url, `bench/parallel${index}`, file, digests[index] ?? ''),
+        ),
+      );
     });
   };
   const samples = await alternate(
@@ -47,7 +58,14 @@ export async function pushParallel(bench: RegistryBench): Promise<Comparison> {
     (pair) => one(bench.peer, pair % 2 === 1),
   );
   await Promise.all(files.map((file) => rm(file)));
-  return { name: '16 parallel pushes of 10 MB', unit: 's', better: 'lower', target: 2, peerName: bench.peer.name, ...samples };
+  return {
+    name: '16 parallel pushes of 10 MB',
+    unit: 's',
+    better: 'lower',
+    target: 2,
+    peerName: bench.peer.name,
+    ...samples,
+  };
 }
 
 /** Manifest GET by tag and blob HEAD with 32 connections, blob GET of 300 MB with one and with four clients. */
@@ -62,7 +80,12 @@ export async function reads(bench: RegistryBench): Promise<Comparison[]> {
   const loaded = async (registry: BenchRegistry, path: string, method: string): Promise<Sample> => {
     let rate = 0;
     const sample = await timed(registry.pid, async () => {
-      rate = await load(`${registry.url}/v2/bench/read/${path}`, { method, accept: manifestType, seconds: 5, script });
+      rate = await load(`${registry.url}/v2/bench/read/${path}`, {
+        method,
+        accept: manifestType,
+        seconds: 5,
+        script,
+      });
     });
     return { value: rate, cpuSeconds: sample.cpuSeconds };
   };
@@ -70,17 +93,51 @@ export async function reads(bench: RegistryBench): Promise<Comparison[]> {
     timed(registry.pid, async () => {
       await Promise.all(Array.from({ length: clients }, () => pullBlob(registry.url, 'bench/read', digest)));
     });
-  const both = (one: (registry: BenchRegistry) => Promise<Sample>): Promise<{ ours: Sample[]; peer: Sample[] }> =>
-    alternate(bench.pairs, () => one(bench.ours), () => one(bench.peer));
+  const both = (
+    one: (registry: BenchRegistry) => Promise<Sample>,
+  ): Promise<{ ours: Sample[]; peer: Sample[] }> =>
+    alternate(
+      bench.pairs,
+      () => one(bench.ours),
+      () => one(bench.peer),
+    );
   const peerName = bench.peer.name;
   const results: Comparison[] = [];
   bench.say('manifest GET …');
-  results.push({ name: 'manifest GET, 32 connections', unit: 'req/s', better: 'higher', target: 10, peerName, ...(await both((r) => loaded(r, 'manifests/v1', 'GET'))) });
+  results.push({
+    name: 'manifest GET, 32 connections',
+    unit: 'req/s',
+    better: 'higher',
+    target: 10,
+    peerName,
+    ...(await both((r) => loaded(r, 'manifests/v1', 'GET'))),
+  });
   bench.say('blob HEAD …');
-  results.push({ name: 'blob HEAD, 32 connections', unit: 'req/s', better: 'higher', target: 10, peerName, ...(await both((r) => loaded(r, `blobs/${digest}`, 'HEAD'))) });
+  results.push({
+    name: 'blob HEAD, 32 connections',
+    unit: 'req/s',
+    better: 'higher',
+    target: 10,
+    peerName,
+    ...(await both((r) => loaded(r, `blobs/${digest}`, 'HEAD'))),
+  });
   bench.say('blob GET …');
-  results.push({ name: 'blob GET 300 MB, 1 client', unit: 's', better: 'lower', target: 1, peerName, ...(await both((r) => pulled(r, 1))) });
-  results.push({ name: 'blob GET 300 MB, 4 clients', unit: 's', better: 'lower', target: 1, peerName, ...(await both((r) => pulled(r, 4))) });
+  results.push({
+    name: 'blob GET 300 MB, 1 client',
+    unit: 's',
+    better: 'lower',
+    target: 1,
+    peerName,
+    ...(await both((r) => pulled(r, 1))),
+  });
+  results.push({
+    name: 'blob GET 300 MB, 4 clients',
+    unit: 's',
+    better: 'lower',
+    target: 1,
+    peerName,
+    ...(await both((r) => pulled(r, 4))),
+  });
   return results;
 }
 
@@ -94,11 +151,26 @@ export async function uploadMemory(bench: RegistryBench): Promise<Comparison> {
       highest = Math.max(highest, memoryBytes(registry.pid));
     }, 100);
     const sample = await timed(registry.pid, async () => {
-      await Promise.all(Array.from({ length: 64 }, (_, index) => pushBlob(registry.url, `bench/memory${pair}-${index}`, file, digest)));
+      await Promise.all(
+        Array.from({ length: 64 }, (_, index) =>
+          pushBlob(registry.url, `bench/memory${pair}-${index}`, file, digest),
+        ),
+      );
     });
     clearInterval(watch);
     return { value: highest / megabyte, cpuSeconds: sample.cpuSeconds };
   };
-  const samples = await alternate(1, (pair) => one(bench.ours, pair), (pair) => one(bench.peer, pair));
-  return { name: 'memory with 64 uploads of 100 MB', unit: 'MB', better: 'lower', peerName: bench.peer.name, note: 'promise: ≤ 400 MB', ...samples };
+  const samples = await alternate(
+    1,
+    (pair) => one(bench.ours, pair),
+    (pair) => one(bench.peer, pair),
+  );
+  return {
+    name: 'memory with 64 uploads of 100 MB',
+    unit: 'MB',
+    better: 'lower',
+    peerName: bench.peer.name,
+    note: 'promise: ≤ 400 MB',
+    ...samples,
+  };
 }
