@@ -1,6 +1,5 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { formatFaults } from '../../core/document/format-faults.ts';
 import { UserError } from '../../core/user-error.ts';
 import { type Digest, digestOf } from '../../oci/digest.ts';
 import { isOciError } from '../../oci/errors.ts';
@@ -16,7 +15,7 @@ import { pushLayer } from '../engines/assembler/push-layer.ts';
 import { baseImageConfig, baseImageManifest, recipeAnnotation } from './base-image-documents.ts';
 import { makeBaseLayer } from './base-layer.ts';
 import { buildKey, recipeKey } from './build-key.ts';
-import { type CatalogEntry, loadCatalog } from './catalog.ts';
+import { type CatalogEntry, catalogFaultsError, loadCatalog } from './catalog.ts';
 import { readStaticFiles } from './static-files.ts';
 
 export interface BaseImageProgress {
@@ -83,10 +82,7 @@ export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<
 
 async function wantedEntries(options: BuildBaseImagesOptions): Promise<readonly CatalogEntry[]> {
   const catalog = await loadCatalog(options.catalogDir);
-  if (catalog.entries.length === 0) {
-    const texts = catalog.faults.map(({ document, faults }) => formatFaults(faults, document));
-    throw new UserError(texts.join('\n').trim() || `there is no base.yaml below ${options.catalogDir}`);
-  }
+  if (catalog.entries.length === 0) throw catalogFaultsError(catalog, options.catalogDir);
   if (options.names === undefined) return catalog.entries;
   const byName = new Map(catalog.entries.map((entry) => [entry.file.name, entry]));
   const wanted = new Set<string>();

@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createSchemaChecker } from '../../core/document/check-schema.ts';
 import { type DocumentFault, hasErrors, type SourceDocument } from '../../core/document/document.ts';
+import { formatFaults } from '../../core/document/format-faults.ts';
 import { parseDocument } from '../../core/document/parse-document.ts';
 import { suggest } from '../../core/document/suggest.ts';
 import { UserError } from '../../core/user-error.ts';
@@ -32,6 +33,12 @@ export interface Catalog {
 export interface CatalogFaults {
   readonly document: SourceDocument;
   readonly faults: readonly DocumentFault[];
+}
+
+/** All faults of a catalog that cannot be used, for the person who wrote it. */
+export function catalogFaultsError(catalog: Catalog, directory: string): UserError {
+  const texts = catalog.faults.map(({ document, faults }) => formatFaults(faults, document));
+  return new UserError(texts.join('').trimEnd() || `there is no base.yaml below ${directory}`);
 }
 
 /** Reads every `<directory>/<entry>/base.yaml` and checks them together. Errors: UserError when the folder cannot be read. */
