@@ -103,7 +103,7 @@ async function dockerFlow(repository: string, action: string, credential?: strin
     [...challenge.matchAll(/(\w+)="([^"]*)"/g)].map((match) => [match[1], match[2]]),
   );
   const query = new URLSearchParams({ service: parts['service'] ?? '', scope: parts['scope'] ?? '' });
-  const answer = await fetch(`${parts['realm']}?${query}`, {
+  const answer = await fetch(`${parts['realm']}?${query.toString()}`, {
     headers: credential === undefined ? {} : { authorization: credential },
   });
   if (answer.status !== 200) return answer.status;
