@@ -73,11 +73,19 @@ export function createFilesystemStore(options: FilesystemStoreOptions): Filesyst
       if (durable) await directories.sync(parentPath(path));
       return { etag: etagOf(body, file.stat) };
     } catch (error) {
-      // "It is there already" must be as durable as having written it.
       if (error instanceof PreconditionFailed && condition.ifNoneMatch !== undefined && durable) {
-        await directories.sync(parentPath(path));
+        await confirmThere(path);
       }
       throw unavailable(`writing ${key}`, error);
+    }
+  }
+
+  /** "It is there already" must be as durable as having written it: who wrote it may not be done with that. */
+  async function confirmThere(path: string): Promise<void> {
+    try {
+      await directories.sync(parentPath(path));
+    } catch (error) {
+      throw unavailable('syncing a directory', error);
     }
   }
 

@@ -62,6 +62,7 @@ export interface PutOptions {
    * 'machine' (default): survives power loss before the promise resolves.
    * 'process': survives the death of any process, for what is written again anyway after power loss (upload sessions,
    * log chunks, references whose directories are synced by `syncPrefixes`).
+   * Power loss may leave it empty or take it away, and with it the object that it replaced.
    */
   readonly durability?: 'machine' | 'process';
 }

@@ -14,7 +14,11 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createFilesystemStore, type FilesystemStore } from '../../../../core/object-store/filesystem.ts';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
-import type { ListOptions, MultipartState } from '../../../../core/object-store/object-store.ts';
+import {
+  type ListOptions,
+  type MultipartState,
+  PreconditionFailed,
+} from '../../../../core/object-store/object-store.ts';
 import { UserError } from '../../../../core/user-error.ts';
 import { objectStoreSuite } from '../../../suites/object-store.ts';
 
@@ -151,6 +155,29 @@ describe('the filesystem store', () => {
     expect(quiet).toEqual(names);
     expect(again).toEqual(names);
     expect(changed).toEqual([...names, '04501'].toSorted().filter((name) => name !== '00003'));
+  });
+
+  it('names versions of large objects without reading them', async () => {
+    const first = await store.put('large', Buffer.alloc(9_000_000, 'a'));
+    const got = await store.get('large', { limit: 10 });
+    expect([got?.etag, (await store.head('large'))?.etag]).toEqual([first.etag, first.etag]);
+
+    await store.put('large', Buffer.alloc(9_000_000, 'b'), { ifMatch: first.etag });
+
+    expect((await store.head('large'))?.etag).not.toBe(first.etag);
+    await expect(store.put('large', Buffer.from('c'), { ifMatch: first.etag })).rejects.toThrow(
+      PreconditionFailed,
+    );
+  });
+
+  it('gives a version that was replaced before it was named an ETag that nothing has', async () => {
+    await store.put('a', Buffer.from('1'));
+    const seen = await store.head('a');
+    await store.put('a', Buffer.from('2'));
+
+    await expect(store.put('a', Buffer.from('3'), { ifMatch: seen?.etag ?? '' })).rejects.toThrow(
+      PreconditionFailed,
+    );
   });
 
   it('leaves no empty directory and no temporary file behind', async () => {
