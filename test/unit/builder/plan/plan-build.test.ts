@@ -1,0 +1,168 @@
+import { describe, expect, it } from 'vitest';
+import { imageSelection, workspaceSelection } from '../../../../builder/plan/select-source.ts';
+import { base, planOf, planText } from './plan-fixture.ts';
+
+const web = 'entrypoints: {web: {cmd: node server.js}}\n';
+
+describe('planBuild', () => {
+  it('fills in every default', async () => {
+    const plan = await planOf(`appname: shop\nbase: nodejs:26\n${web}`);
+
+    expect(plan).toEqual({
+      repository: 'team/shop',
+      appname: 'shop',
+      base: base('nodejs:26'),
+      directory: '/home/shop',
+      source: { include: ['**'], exclude: [] },
+      roles: [
+        {
+          name: 'web',
+          command: ['node', 'server.js'],
+          environment: {},
+          workingDirectory: '/home/shop',
+          user: 'app',
+          ports: [],
+        },
+      ],
+      environment: {},
+      labels: {},
+      volumes: [],
+    });
+  });
+
+  it('keeps the order of the roles, the first being the default', async () => {
+    const plan = await planOf(
+      'appname: shop\nbase: nodejs:26\nentrypoints: {z: {cmd: z}, a: {shell: "a && b"}, m: {commands: [m, ""]}}\n',
+    );
+
+    expect(plan.roles.map((role) => [role.name, role.command])).toEqual([
+      ['z', ['z']],
+      ['a', ['/bin/sh', '-c', 'a && b']],
+      ['m', ['m', '']],
+    ]);
+  });
+
+  it('gives declared ports a TCP check, and an HTTP check the only port and the code 200', async () => {
+    const plan = await planOf(
+      'appname: shop\nbase: nodejs:26\nentrypoints: {a: {cmd: a, ports: [80, "53/udp"]}, b: {cmd: b, ports: ["81/http"], healthcheck: {url: /ping}}}\n',
+    );
+
+    expect(plan.roles.map((role) => role.healthcheck)).toEqual([
+      { tcpPorts: [80] },
+      { port: 81, url: '/ping', code: 200 },
+    ]);
+  });
+
+  it('builds in the -build flavour where the catalog has one, else in the base itself', async () => {
+    const flavoured = await planOf(`appname: shop\nbase: jdk:8\nbuild: [make]\n${web}`);
+    const plain = await planOf(`appname: shop\nbase: nodejs:26\nbuild: make\n${web}`);
+
+    expect(flavoured.build?.base.name).toBe('jdk-build:8');
+    expect(plain.build).toEqual({
+      base: base('nodejs:26'),
+      commands: ['make'],
+      outputs: {},
+      network: 'open',
+      timeoutSeconds: 900,
+    });
+  });
+
+  it('lets only outputs enter the image where there are some, and the source when it is asked for', async () => {
+    const start =
+      'appname: shop\nbase: nodejs:26\nbuild: {commands: [make], outputs: {dist: /home/shop/dist}}\n';
+    const outputsOnly = await planOf(`${start}${web}`);
+    const both = await planOf(`${start}source: {include: [conf]}\n${web}`);
+    const workspace = await planOf(
+      `appname: shop\nbase: nodejs:26\nbuild: make\nsource: {exclude: [test]}\n${web}`,
+    );
+
+    expect(imageSelection(outputsOnly).include).toEqual([]);
+    expect(workspaceSelection(outputsOnly)).toEqual({ include: ['**'], exclude: [] });
+    expect(imageSelection(both).include).toEqual(['conf']);
+    expect(workspaceSelection(both)).toEqual({ include: ['**'], exclude: [] });
+    expect(imageSelection(workspace).include).toEqual([]);
+    expect(workspaceSelection(workspace)).toEqual({ include: ['**'], exclude: ['test'] });
+  });
+
+  it('keeps what is for the scheduler in a label', async () => {
+    const plan = await planOf(`appname: shop\nbase: nodejs:26\nnotify: "#téam"\ndns: [10.0.0.2]\n${web}`);
+
+    expect(plan.labels).toEqual({ 'org.brickyard.deploy': '{"dns":["10.0.0.2"],"notify":"#t\\u00e9am"}' });
+  });
+
+  it('takes a working directory from the app’s own', async () => {
+    const plan = await planOf(
+      'appname: shop\nbase: nodejs:26\nentrypoints: {a: {cmd: a, dir: sub/}, b: {cmd: b, dir: /opt/x}}\n',
+    );
+
+    expect(plan.roles.map((role) => role.workingDirectory)).toEqual(['/home/shop/sub', '/opt/x']);
+  });
+
+  it.each([
+    [
+      'no base, in a Node project',
+      `appname: shop\n${web}`,
+      ['package.json'],
+      '1:1 E022 no base image is named (write base: nodejs:26)',
+    ],
+    [
+      'no base, and nothing to tell one',
+      `appname: shop\n${web}`,
+      [],
+      '1:1 E022 no base image is named (write base: nodejs:26, or another one of "brickyard base ls")',
+    ],
+    [
+      'an unknown base',
+      `appname: shop\nbase: nodjs:26\n${web}`,
+      [],
+      '2:7 E022 there is no base image nodjs:26 (did you mean "nodejs:26"?)',
+    ],
+    [
+      'an unknown build base',
+      `appname: shop\nbase: nodejs:26\nbuild: {base: x:1, commands: [a]}\n${web}`,
+      [],
+      '3:15 E022 there is no base image x:1 (did you mean "nodejs:26"?)',
+    ],
+    [
+      'a second role on a base without a launcher',
+      'appname: shop\nbase: bare:1\nentrypoints: {a: {cmd: a}, b: {cmd: b}}\n',
+      [],
+      '3:28 E022 bare:1 has no launcher: the image can have one entrypoint only',
+    ],
+    [
+      'a shell on a base without one',
+      'appname: shop\nbase: bare:1\nentrypoints: {a: {shell: a}}\n',
+      [],
+      '3:26 E022 bare:1 has no shell (write cmd or commands)',
+    ],
+    [
+      'a start script on a base without a launcher',
+      'appname: shop\nbase: bare:1\nruntime: r.sh\nentrypoints: {a: {cmd: a}}\n',
+      [],
+      '3:10 E022 bare:1 has no launcher to run a script at the start',
+    ],
+    [
+      'build commands on a base without a shell',
+      'appname: shop\nbase: bare:1\nbuild: make\nentrypoints: {a: {cmd: a}}\n',
+      [],
+      '3:8 E022 bare:1 has no shell to run the commands with (name another one as base: under build:)',
+    ],
+    ['a file with an error', 'appname: shop\n', [], '1:1 E011 the key "entrypoints" is missing'],
+  ])('has no plan for %s', async (_name, text, names, expected) => {
+    const { plan, faults } = await planText(text, names);
+
+    expect(plan).toBeUndefined();
+    expect(
+      faults.map(
+        ({ line, column, code, message, hint }) =>
+          `${line}:${column} ${code} ${message}${hint === undefined ? '' : ` (${hint})`}`,
+      ),
+    ).toEqual([expected]);
+  });
+
+  it('makes equal plans of equal files', async () => {
+    const text = `appname: shop\nbase: nodejs:26\nenvs: {B: "1", A: "2"}\n${web}`;
+
+    expect(JSON.stringify(await planOf(text))).toBe(JSON.stringify(await planOf(text)));
+  });
+});
