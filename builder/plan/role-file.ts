@@ -10,7 +10,11 @@ export function roleFile(role: Role): string {
     lines.push(`export ${name}=${shellQuote(value)}`);
   }
   lines.push(`cd ${shellQuote(role.workingDirectory)} || exit 1`);
-  lines.push(`exec ${role.command.map(shellQuote).join(' ')}`);
+  // The launcher has shifted the role's name away: what is left are arguments of `docker run IMAGE ROLE …`. A shell's first
+  // argument after its script is its name ($0), and belongs to none of them.
+  const shell = role.command[0] === '/bin/sh' && role.command[1] === '-c' && role.command.length === 3;
+  const command = shell ? [...role.command, role.name] : role.command;
+  lines.push(`exec ${command.map(shellQuote).join(' ')} "$@"`);
   return `${lines.join('\n')}\n`;
 }
 

@@ -32,10 +32,16 @@ describe('imageContent', () => {
         '# user: app',
         "export QUOTE='a'\\''b\"c`$(id)$HOME'",
         "cd '/home/shop/sub' || exit 1",
-        "exec 'node' 'server.js' '--name' 'its $HOME'",
+        "exec 'node' 'server.js' '--name' 'its $HOME' \"$@\"",
         '',
       ].join('\n'),
     );
+  });
+
+  it('passes the arguments of docker run on, after the name that a shell takes first', async () => {
+    const { files } = imageContent(await planOf(text));
+
+    expect(files[0]?.content).toContain(`exec '/bin/sh' '-c' 'a && b' 'job' "$@"\n`);
   });
 
   it('starts the default role through the launcher as the app’s user', async () => {
