@@ -11,7 +11,7 @@ import { gitEnvironment } from './git-process.ts';
 import { openGitTree } from './git-tree.ts';
 import { installHooks } from './hooks.ts';
 import { runHttpBackend } from './http-backend.ts';
-import { createPushSession } from './push-session.ts';
+import { createPushSession, type PushSession } from './push-session.ts';
 import { recoverPushes } from './recover-pushes.ts';
 import { readRefs } from './refs-document.ts';
 import { createRepositoryCache } from './repository-cache.ts';
@@ -26,7 +26,7 @@ export interface GitHostOptions {
 
 /** What git says when objects on disk are damaged; never said about a question that is merely wrong. */
 const damagePattern =
-  /corrupt|inflate|unable to read|could not read|bad object|is missing|missing (?:blob|tree|commit)|not a git repository|too short|bad tree|unknown object type/i;
+  /corrupt|does not match index|inflate|unable to read|could not read|bad object|is missing|missing (?:blob|tree|commit)|not a git repository|too short|bad tree|unknown object type/i;
 
 /** Needs git 2.29 or newer on the PATH. */
 export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
@@ -44,6 +44,7 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
   const cache = createRepositoryCache({ store, directory: options.cacheDir, environment });
   /** Requests and pushes under way, waited for on close. */
   const running = new Set<Promise<unknown>>();
+  const pushes = new Set<PushSession>();
   let closed = false;
 
   async function serve(...[request, response, identity]: Parameters<GitHost['handle']>): Promise<void> {
@@ -66,6 +67,7 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
             { team, app, pusher: identity.principal.name, ...hostOf(request.headers.host) },
           )
         : undefined;
+    if (push !== undefined) pushes.add(push);
     const result = await runHttpBackend(request, response, {
       root,
       environment,
@@ -75,7 +77,10 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
         ? {}
         : { attach: (sockets) => push.attach(sockets), onClientGone: () => push.detach() }),
     });
-    await push?.finish();
+    if (push !== undefined) {
+      await push.finish();
+      pushes.delete(push);
+    }
     if (!response.headersSent && !response.destroyed) answer(response, 500, 'git could not answer');
     if (result.code !== 0 || result.stderr !== '') {
       log.info(
@@ -123,6 +128,8 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
     recover: () => recoverPushes({ store, listener, log }),
     async close() {
       closed = true;
+      // Pushers who watch a build are let go; pushes that are still being stored are waited for.
+      for (const push of pushes) push.detach();
       await Promise.allSettled(running);
     },
   };
