@@ -12,13 +12,8 @@ import { type Digest, parseDigest } from '../../../oci/digest.ts';
 import { readTar } from '../../../oci/layer/tar-reader.ts';
 import type { Registry } from '../../../oci/registry.ts';
 import { startDockerd, type TestDockerd } from '../../helpers/dockerd.ts';
-import {
-  createBusyboxImage,
-  createPlan,
-  createSource,
-  serveImages,
-  type TestImage,
-} from './docker-fixtures.ts';
+import type { TestImage } from '../../helpers/image.ts';
+import { createBusyboxImage, createPlan, createSource, serveImages } from './docker-fixtures.ts';
 
 let dockerd: TestDockerd;
 let busybox: TestImage;

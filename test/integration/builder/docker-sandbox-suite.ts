@@ -7,14 +7,9 @@ import { createSilentLogger } from '../../../core/log.ts';
 import { JobFailed } from '../../../core/queue/job-queue.ts';
 import { readTar, type TarEntry } from '../../../oci/layer/tar-reader.ts';
 import type { Registry } from '../../../oci/registry.ts';
+import type { TestImage } from '../../helpers/image.ts';
 import { run, runOk, waitFor } from '../../helpers/process.ts';
-import {
-  createBusyboxImage,
-  createPlan,
-  createSource,
-  serveImages,
-  type TestImage,
-} from './docker-fixtures.ts';
+import { createBusyboxImage, createPlan, createSource, serveImages } from './docker-fixtures.ts';
 
 type Files = Parameters<typeof createSource>[0];
 
