@@ -5,7 +5,13 @@ import { digestOf } from '../../../../oci/digest.ts';
 import { mediaTypes } from '../../../../oci/media-types.ts';
 import type { Registry } from '../../../../oci/registry.ts';
 import type { ManifestHeader } from '../../../../registry/store/manifest-record.ts';
-import { blobReferenceKey, manifestKey, referrerKey, tagKey } from '../../../../registry/store/paths.ts';
+import {
+  blobReferenceKey,
+  manifestKey,
+  referrerKey,
+  tagKey,
+  tagOfKey,
+} from '../../../../registry/store/paths.ts';
 import { readRecord, replaceRecord } from '../../../../registry/store/record.ts';
 import { createStoredRegistry } from '../../../../registry/stored-registry.ts';
 import { manifestBytes, pushContent } from '../../../helpers/content.ts';
@@ -64,6 +70,20 @@ describe('PUT manifest', () => {
     expect(await allKeys(store, 'repos/team/app/_tagsof/')).toHaveLength(1);
     await registry.deleteTag('team/app', 'v1');
     expect(await allKeys(store, 'repos/team/app/_tagsof/')).toEqual([]);
+  });
+
+  it('does not take a version of a tag that a stale reverse entry does not name', async () => {
+    const known = await pushContent(registry, { 'team/app': { manifests: { other: {} } } });
+    await put();
+    const { other } = known['team/app'].manifests;
+    await registry.putManifest('team/app', 'v1', other.bytes, mediaTypes.ociManifest);
+    const stale = tagOfKey('team/app', digest, 'v1', '0'.repeat(32));
+    await store.put(stale, Buffer.alloc(0));
+
+    await registry.deleteManifest('team/app', digest);
+
+    expect((await registry.resolveManifest('team/app', 'v1')).digest).toBe(other.digest);
+    expect(await allKeys(store, 'repos/team/app/_tagsof/')).toContain(stale);
   });
 
   it('waits for a young claim of another push and takes over an abandoned one', async () => {
