@@ -37,8 +37,7 @@ export async function writeTemporary(
   body: Uint8Array,
   durable: boolean,
 ): Promise<TemporaryFile> {
-  const path = `${directory}/${randomUUID()}`;
-  const fd = openSync(filePath(path), 'wx');
+  const { path, fd } = createClaimed(directory);
   const dispose = (): void => {
     try {
       unlinkSync(filePath(path));
@@ -49,7 +48,6 @@ export async function writeTemporary(
     }
   };
   try {
-    claimFile(fd);
     for (let done = 0; done < body.length; ) {
       done +=
         body.length <= WRITE_AT_ONCE
@@ -61,6 +59,16 @@ export async function writeTemporary(
   } catch (error) {
     dispose();
     throw error;
+  }
+}
+
+/** A sweeper may come between the making of a file and the claim to it, and take it for a dead process's: then another is made. */
+function createClaimed(directory: string): { path: string; fd: number } {
+  for (;;) {
+    const path = `${directory}/${randomUUID()}`;
+    const fd = openSync(filePath(path), 'wx');
+    if (claimFile(fd) && fstatSync(fd).nlink > 0) return { path, fd };
+    closeSync(fd);
   }
 }
 
