@@ -128,7 +128,7 @@ function checkBuild(file: AppFile, report: Report): void {
   const network: unknown = build.network;
   if (network === 'proxy') {
     report(['build', 'network'], {
-      code: appFileCodes.unsupported,
+      code: appFileCodes.unsupportedKey,
       message: '"proxy" is not supported by this version',
     });
   }

@@ -13,7 +13,7 @@ export const appFileCodes = {
   /** A path or glob. */ path: 'E018',
   /** A variable that is set for the application. */ environment: 'E019',
   /** A key of an old format. */ legacy: 'E020',
-  /** A key that this version does not carry out. */ unsupported: 'E021',
+  /** A key that this version does not carry out. */ unsupportedKey: 'E021',
   /** No base image, or one that does not exist or fit. */ base: 'E022',
   /** Accepted, but probably not meant. */ advice: 'W001',
 } as const;

@@ -84,9 +84,9 @@ export function checkLegacy(document: SourceDocument): DocumentFault[] {
     `"${key}" is of an old Eru format, which this version does not build`;
   const unsupported = (key: string): string => `"${key}" is not supported by this version`;
   visit(top, [], legacyTop, appFileCodes.legacy, legacy);
-  visit(top, [], unsupportedTop, appFileCodes.unsupported, unsupported);
+  visit(top, [], unsupportedTop, appFileCodes.unsupportedKey, unsupported);
   const build = top['build'];
-  if (isMap(build)) visit(build, ['build'], unsupportedBuild, appFileCodes.unsupported, unsupported);
+  if (isMap(build)) visit(build, ['build'], unsupportedBuild, appFileCodes.unsupportedKey, unsupported);
   const entrypoints = top['entrypoints'];
   if (isMap(entrypoints)) {
     for (const [name, entrypoint] of Object.entries(entrypoints)) {
