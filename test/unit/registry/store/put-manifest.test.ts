@@ -151,6 +151,24 @@ describe('PUT manifest', () => {
     expect(await allKeys(store, 'refs/')).toHaveLength(1);
   });
 
+  it('keeps its tag from a DELETE that began before it', async () => {
+    await put();
+    const plain = { ...store };
+    let interfered = false;
+    vi.spyOn(store, 'list').mockImplementation(async (options) => {
+      if (options.prefix.includes('/_tagsof/') && !interfered) {
+        interfered = true;
+        await put();
+      }
+      return plain.list(options);
+    });
+
+    await registry.deleteManifest('team/app', digest);
+
+    expect(interfered).toBe(true);
+    expect((await registry.getManifest('team/app', 'v1')).bytes.equals(bytes)).toBe(true);
+  });
+
   it('creates an immutable tag once, confirms it, and refuses to move it', async () => {
     const known = await pushContent(registry, { 'team/app': { blobs: { config: blob } } });
     const other = manifestBytes({ config: 'config', annotations: { a: 'b' } }, known['team/app']);

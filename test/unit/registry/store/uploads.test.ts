@@ -122,6 +122,34 @@ describe('an upload session', () => {
     expect(await allKeys(store)).toEqual([]);
   });
 
+  it('takes no bytes behind a checked digest from a writer that came a moment too late', async () => {
+    const { id } = await registry.startUpload('team/app');
+    await registry.writeUpload('team/app', id, Readable.from([content]));
+    const plain = { ...store.multipart };
+    const sealed = Promise.withResolvers<void>();
+    const refused = Promise.withResolvers<void>();
+    let finishing: Promise<unknown> | undefined;
+    vi.spyOn(store.multipart, 'complete').mockImplementation(async (key, state) => {
+      sealed.resolve();
+      await refused.promise;
+      await plain.complete(key, state);
+    });
+    vi.spyOn(store.multipart, 'resume').mockImplementation(async (key, state) => {
+      if (finishing === undefined) {
+        // The late writer has read the session; before it gets the lock, another request finishes it.
+        finishing = open().finishUpload('team/app', id, digest);
+        await sealed.promise;
+      }
+      return plain.resume(key, state);
+    });
+
+    await expectCode('RANGE_INVALID', () => registry.writeUpload('team/app', id, Readable.from([content])));
+    refused.resolve();
+    await finishing;
+
+    expect(await buffer((await registry.getBlob('team/app', digest)).body)).toEqual(content);
+  });
+
   it('belongs to whom opened it', async () => {
     const { id } = await registry.startUpload('team/app', { owner: 'ann' });
 
