@@ -8,6 +8,8 @@ export interface ByteSource {
   skip(size: number): Promise<void>;
   /** The next `size` bytes as chunks. `skip` drops what was not read. */
   part(size: number): { read(): AsyncGenerator<Buffer, void, undefined>; skip(): Promise<void> };
+  /** Reads and drops all that is left. */
+  drain(): Promise<void>;
   /** Ends the source, also in the middle. */
   close(): Promise<void>;
 }
@@ -54,6 +56,9 @@ export function createByteSource(source: AsyncIterable<Uint8Array>): ByteSource 
     part(size) {
       const remaining = { size };
       return { read: () => chunks(remaining), skip: () => drain(remaining) };
+    },
+    async drain() {
+      while ((await some(Number.MAX_SAFE_INTEGER)) !== undefined);
     },
     async close() {
       await iterator.return?.();

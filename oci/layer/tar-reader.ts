@@ -28,9 +28,14 @@ export interface TarLimits {
   readonly entries?: number;
   /** Bytes of all bodies together. Default 64 GiB. */
   readonly bytes?: number;
+  /**
+   * Also read and drop what stands behind the end of the archive: for sources that we trust and whose writer fails when nobody
+   * takes its padding. Default false, since padding may be endless.
+   */
+  readonly readToEnd?: boolean;
 }
 
-const defaultLimits = { entries: 1_000_000, bytes: 64 * 1024 ** 3 };
+const defaultLimits = { entries: 1_000_000, bytes: 64 * 1024 ** 3, readToEnd: false };
 /** Longest name or PAX header that is read into memory. */
 const longestExtension = 65_536;
 
@@ -49,7 +54,10 @@ export async function* readTar(
     let total = 0;
     for (;;) {
       const header = await nextHeader(bytes);
-      if (header === undefined) return;
+      if (header === undefined) {
+        if (most.readToEnd) await bytes.drain();
+        return;
+      }
       count += 1;
       total += header.size;
       if (count > most.entries) throw new TarError(`more than ${most.entries} entries`);

@@ -65,7 +65,7 @@ export function compareNames(a: string, b: string): number {
       j += 1;
     }
   }
-  return -(b.charCodeAt(j) || 0);
+  return 0 - (b.charCodeAt(j) || 0);
 }
 
 /** The SONAME of a 64-bit little-endian ELF file; undefined when it is none or has none. */

@@ -68,7 +68,7 @@ export async function addNpmFiles(
     createReadStream(file),
     createGunzip(),
     async (source: AsyncIterable<Buffer>) => {
-      for await (const { entry, body } of readTar(source)) {
+      for await (const { entry, body } of readTar(source, { readToEnd: true })) {
         const own = packagePath(entry.path);
         for (const move of moves) {
           const rest =

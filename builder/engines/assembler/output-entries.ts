@@ -8,7 +8,7 @@ import { appOwner } from './entry-table.ts';
 import { cleanPath, isAbove, isInside, refuse } from './path-policy.ts';
 
 /** More than any real build leaves; an endless archive ends here. */
-const defaultLimits: Required<TarLimits> = { entries: 500_000, bytes: 20 * 1024 ** 3 };
+const defaultLimits: TarLimits = { entries: 500_000, bytes: 20 * 1024 ** 3 };
 
 /**
  * What build commands left, from a tar that they could have written themselves: nothing is extracted, contents go into the spool.

@@ -434,7 +434,7 @@ describe('outputs of a build (builder.md 6, rows 10 to 12)', () => {
       outputs: await tarOf(entries),
       plan: plan(on.base.digest, { build: step }),
     });
-    return await inspect(on.registry, 'main');
+    return inspect(on.registry, 'main');
   }
 
   it('loses owners, setuid bits and odd modes, and sorts what comes unsorted', async () => {
