@@ -17,6 +17,8 @@ export function bodyStream(request: IncomingMessage): Readable {
       callback(error);
     },
   });
+  // Nobody may be reading when the client leaves: before the first read, or after a failure. That must not end the process.
+  body.on('error', () => {});
   const onData = (chunk: Buffer): void => {
     if (!body.push(chunk)) request.pause();
   };

@@ -14,9 +14,12 @@ export interface IdleGuard {
 
 /** `timeoutMs`: without a byte for so long, the connection is ended. */
 export function createIdleGuard(timeoutMs: number): IdleGuard {
+  const watched = new WeakSet<IncomingMessage>();
   return {
     watchBody(request) {
       const { socket } = request;
+      if (request.complete || request.destroyed || watched.has(request)) return;
+      watched.add(request);
       const onTimeout = (): void => {
         // Bytes that wait for us are our slowness (a busy disk), not the client's.
         if (request.readableLength > 0 || request.isPaused()) socket.setTimeout(timeoutMs);

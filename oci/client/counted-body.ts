@@ -25,7 +25,8 @@ export function countBody(body: Readable, length: number | undefined, strict: bo
       callback(strict && length !== undefined && seen < length ? new OciError('SIZE_INVALID') : null);
     },
   });
-  // An error of `body` reaches whoever reads `stream`.
+  // An error of `body` reaches whoever reads `stream`; should nobody do so any more, it must not end the process.
+  stream.on('error', () => {});
   pipeline(body, stream, () => {});
   return {
     stream,

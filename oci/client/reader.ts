@@ -92,7 +92,8 @@ function verifying(answer: Answer, digest: Digest | undefined, size: number): Tr
       callback(right ? null : mismatch(answer));
     },
   });
-  // The error reaches whoever reads `check`.
+  // The error reaches whoever reads `check`, be it later; until then it must not end the process.
+  check.on('error', () => {});
   pipeline(answer.body, check, () => {});
   return check;
 }

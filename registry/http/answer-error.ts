@@ -26,7 +26,12 @@ export function describeError(error: unknown, requestId: () => string): ErrorAns
   return { status: known.status, headers, body: bodyOf(known), ours: false };
 }
 
-export function writeError(response: ServerResponse, answer: ErrorAnswer): void {
+/** Ends the response when `bodyRead` says that the request's body is out of the way. */
+export async function writeError(
+  response: ServerResponse,
+  answer: ErrorAnswer,
+  bodyRead: Promise<void>,
+): Promise<void> {
   response.writeHead(answer.status, [
     ...apiVersion,
     ...answer.headers,
@@ -35,7 +40,9 @@ export function writeError(response: ServerResponse, answer: ErrorAnswer): void 
     'Content-Length',
     String(Buffer.byteLength(answer.body)),
   ]);
-  response.end(answer.body);
+  response.write(answer.body);
+  await bodyRead;
+  response.end();
 }
 
 function toOciError(error: unknown): OciError {

@@ -95,16 +95,16 @@ export function createRegistryHandler(
         log,
       });
     } catch (error) {
-      fail(error, request, response, route);
+      await fail(error, request, response, route);
     }
   };
 
-  function fail(
+  async function fail(
     error: unknown,
     request: IncomingMessage,
     response: ServerResponse,
     route: Route | undefined,
-  ): void {
+  ): Promise<void> {
     // The client is gone: there is nobody to answer and nothing of ours is wrong.
     if (request.socket.destroyed || (request.destroyed && !request.complete)) {
       response.destroy();
@@ -123,8 +123,8 @@ export function createRegistryHandler(
     }
     const headers = [...answer.headers, ...ownHeaders(error)];
     if (answer.status === 401) headers.push('WWW-Authenticate', challengeFor(error, request, route));
-    discardBody(request);
-    writeError(response, { ...answer, headers });
+    http.idle.watchBody(request);
+    await writeError(response, { ...answer, headers }, discardBody(request));
   }
 
   /**
