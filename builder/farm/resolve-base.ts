@@ -1,3 +1,4 @@
+import { suggest } from '../../core/document/suggest.ts';
 import { isOciError } from '../../oci/errors.ts';
 import { isTag } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
@@ -15,12 +16,16 @@ export function createBaseResolver(registry: Registry): ResolveBase {
   return async (name) => {
     const match = namePattern.exec(name);
     if (match === null)
-      return missing(registry, `"${name}" is no base image's name: write NAME or NAME:CHANNEL`);
+      return missing(registry, name, `"${name}" is no base image's name: write NAME or NAME:CHANNEL`);
     const [, short = '', written] = match;
     const repository = `${catalogTeam}/${short}`;
     const channel = written ?? newestChannel(await channelsOf(registry, repository));
     if (channel === undefined || !isTag(channel)) {
-      return missing(registry, `there is no base image "${short}" (run "brickyard base build ${short}")`);
+      return missing(
+        registry,
+        name,
+        `there is no base image "${short}" (run "brickyard base build ${short}")`,
+      );
     }
     try {
       const { descriptor, bytes } = await registry.getManifest(repository, channel);
@@ -32,7 +37,7 @@ export function createBaseResolver(registry: Registry): ResolveBase {
       };
     } catch (error) {
       if (!isOciError(error, 'MANIFEST_UNKNOWN') && !isOciError(error, 'NAME_UNKNOWN')) throw error;
-      return missing(registry, `there is no base image "${short}:${channel}"`);
+      return missing(registry, name, `there is no base image "${short}:${channel}"`);
     }
   };
 }
@@ -53,16 +58,25 @@ function newestChannel(channels: readonly string[]): string | undefined {
   return channels.toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1);
 }
 
-async function missing(registry: Registry, error: string): Promise<MissingBase> {
+/** The nearest name comes first: another channel of the same image, else what it could be a slip of. */
+async function missing(registry: Registry, name: string, error: string): Promise<MissingBase> {
   const { entries } = await registry.listRepositories({ limit: suggestionLimit, last: `${catalogTeam}/` });
-  const repositories = entries.filter((name) => name.startsWith(`${catalogTeam}/`));
-  const names = await Promise.all(
-    repositories.slice(0, 50).map(async (repository) => {
-      const short = repository.slice(catalogTeam.length + 1);
-      return [short, ...(await channelsOf(registry, repository)).map((channel) => `${short}:${channel}`)];
-    }),
-  );
-  return { error, suggestions: names.flat() };
+  const shorts = entries
+    .filter((repository) => repository.startsWith(`${catalogTeam}/`))
+    .map((repository) => repository.slice(catalogTeam.length + 1));
+  const [written = ''] = name.split(':');
+  const near = shorts.includes(written) ? written : suggest(written, shorts);
+  const channels = near === undefined ? [] : await channelsOf(registry, `${catalogTeam}/${near}`);
+  const newest = newestChannel(channels);
+  const others = shorts.filter((short) => short !== near);
+  return {
+    error,
+    suggestions: [
+      ...(near === undefined ? [] : [newest === undefined ? near : `${near}:${newest}`]),
+      ...channels.filter((channel) => channel !== newest).map((channel) => `${near}:${channel}`),
+      ...others,
+    ],
+  };
 }
 
 function annotationsOf(manifest: Buffer): Readonly<Record<string, unknown>> {

@@ -1,7 +1,14 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { createWork, pushBase, startFarm } from './farm-fixture.ts';
+import type { Authenticator } from '../../../core/auth/authenticator.ts';
+import type { Authorizer } from '../../../core/auth/authorizer.ts';
+import { waitFor } from '../../helpers/process.ts';
+import { appYaml, commitFiles, createWork, type Farm, pushBase, startFarm } from './farm-fixture.ts';
 import { createWorkshop, git, gitOk } from './git-fixture.ts';
+
+async function tagsOf(farm: Farm, repository: string): Promise<readonly string[]> {
+  return (await farm.registry.listTags(repository, { limit: 100 })).entries;
+}
 
 describe('a push becomes an image', () => {
   it('builds, tags and prints the reference and the digest', async () => {
@@ -17,6 +24,7 @@ describe('a push becomes an image', () => {
     const { digest } = await farm.registry.resolveManifest('team/app', 'main');
     expect(pushed.stderr).toContain(`${farm.host}/team/app:main`);
     expect(pushed.stderr).toContain(digest);
+    expect(pushed.stderr).toMatch(/1 layer mounted 1\.0 KB, 1 layer stored \d+ B/);
     for (const tag of ['latest', commit.slice(0, 12)]) {
       expect((await farm.registry.resolveManifest('team/app', tag)).digest).toBe(digest);
     }
@@ -27,5 +35,182 @@ describe('a push becomes an image', () => {
     };
     expect(manifest.annotations['org.opencontainers.image.revision']).toBe(commit);
     expect(manifest.layers).toHaveLength(2);
+  });
+
+  it('reports a broken App.yaml with its place, and keeps the push', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm(shop);
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'), { 'App.yaml': appYaml.replace('cmd', 'cmdd') });
+    const url = `${farm.url}/git/team/app.git`;
+
+    const pushed = await git(work, 'push', url, 'main');
+
+    expect(pushed.code).toBe(0);
+    expect(pushed.stderr).toMatch(/App\.yaml:5:5 error/);
+    expect(pushed.stderr).toContain('did you mean "cmd"');
+    expect(pushed.stderr).toContain('✗ App.yaml: ');
+    expect((await gitOk(work, 'ls-remote', url, 'refs/heads/main')).slice(0, 40)).toBe(
+      (await gitOk(work, 'rev-parse', 'HEAD')).trim(),
+    );
+    expect(await farm.builder.builds.list()).toMatchObject([{ state: 'failed' }]);
+  });
+
+  it.each([
+    ['nodejs:27', /there is no base image "nodejs:27" \(did you mean "nodejs:26"/],
+    ['nodjs', /there is no base image "nodjs".*did you mean "nodejs:26"/],
+  ])('says that there is no base %s and what is near', async (base, message) => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm(shop);
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'), {
+      'App.yaml': appYaml.replace('nodejs:26', base),
+    });
+
+    const pushed = await git(work, 'push', `${farm.url}/git/team/app.git`, 'main');
+
+    expect(pushed.stderr).toMatch(message);
+  });
+
+  it('prints what init proposes when there is no App.yaml', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm(shop);
+    const work = await createWork(join(shop.path, 'work'), {
+      'package.json': '{"scripts":{"start":"node ."}}',
+    });
+
+    const pushed = await git(work, 'push', `${farm.url}/git/team/app.git`, 'main');
+
+    expect(pushed.stderr).toContain('appname: app');
+    expect(pushed.stderr).toContain('base: nodejs:26');
+    expect(pushed.code).toBe(0);
+  });
+
+  it('says what to do when App.yaml has commands and no engine answers', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm(shop);
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'), { 'App.yaml': `${appYaml}build: [npm ci]\n` });
+
+    const pushed = await git(work, 'push', `${farm.url}/git/team/app.git`, 'main');
+
+    expect(pushed.stderr).toContain('no container engine answers; start Docker or Podman, or remove build:');
+  });
+
+  it('names tags after branches and git tags, and refuses a clash', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm(shop);
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'));
+    const url = `${farm.url}/git/team/app.git`;
+    await gitOk(work, 'tag', '-a', 'v1.0', '-m', 'one');
+
+    const pushed = await git(work, 'push', url, 'main', 'v1.0', 'main:refs/heads/feature/x');
+    const clash = await git(work, 'push', url, 'main:refs/heads/v1.0');
+
+    expect(pushed.stderr).toMatch(/feature\/x │ {3}✓ tags/);
+    expect(await tagsOf(farm, 'team/app')).toEqual(
+      [
+        (await gitOk(work, 'rev-parse', 'HEAD')).slice(0, 12),
+        'feature-x-2bdd6c',
+        'latest',
+        'main',
+        'v1.0',
+      ].sort((a, b) => (a < b ? -1 : 1)),
+    );
+    expect(clash.stderr).toContain('the tag team/app:v1.0 belongs to team/app refs/tags/v1.0');
+  });
+
+  it('does not build or not wait when asked so, and names options that it does not know', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm({ ...shop, work: false });
+    const work = await createWork(join(shop.path, 'work'));
+    const url = `${farm.url}/git/team/app.git`;
+
+    const skipped = await git(work, 'push', '-o', 'build.skip', '-o', 'what', url, 'main');
+    const queued = await git(work, 'push', '-o', 'build.nowait', url, 'main:refs/heads/two');
+
+    expect(skipped.stderr).toContain('no build, as asked');
+    expect(skipped.stderr).toContain('push option "what" is not known');
+    expect(queued.stderr).toMatch(/build [0-9a-f-]{36} is queued for two/);
+    expect(await farm.builder.builds.list()).toHaveLength(1);
+  });
+
+  it('lets the newer push win when the older build ends last', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm({ ...shop, work: false });
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'));
+    const url = `${farm.url}/git/team/app.git`;
+    await git(work, 'push', '-q', '-o', 'build.nowait', url, 'main');
+    const newer = await commitFiles(work, { 'server.js': 'console.log(2)' });
+    await git(work, 'push', '-q', '-o', 'build.nowait', url, 'main');
+    // The newest first, as when the older one was held up.
+    const [second, first] = await farm.builder.builds.list();
+    await farm.builder.builds.cancel(first?.id ?? '', 'test');
+    const worker = farm.builder.work({ concurrency: 1 });
+    await waitFor(async () => (await farm.builder.builds.get(second?.id ?? ''))?.state === 'succeeded', {
+      what: 'the newer build',
+    });
+
+    const late = await farm.builder.builds.retry(first?.id ?? '');
+    await waitFor(async () => (await farm.builder.builds.get(late?.id ?? ''))?.state === 'succeeded', {
+      what: 'the older build',
+    });
+
+    await worker.close();
+    const { bytes } = await farm.registry.getManifest('team/app', 'main');
+    expect(bytes.toString()).toContain(newer);
+    const log: string[] = [];
+    for await (const line of farm.builder.builds.log(late?.id ?? '').stored(new AbortController().signal))
+      log.push(line);
+    expect(log.join('\n')).toContain('main stays where it is: a newer push has it');
+  });
+
+  it('asks for the push right where appname names another repository', async () => {
+    await using shop = await createWorkshop();
+    const authorizer: Authorizer = { may: (_who, _action, repository) => repository === 'team/app' };
+    const authenticator: Authenticator = {
+      required: true,
+      identify: async () => ({ principal: { name: 'dev', anonymous: false }, authorizer }),
+    };
+    await using farm = await startFarm({ ...shop, authorizer, authenticator });
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'), {
+      'App.yaml': appYaml.replace('appname: app', 'appname: other'),
+    });
+
+    const pushed = await git(work, 'push', `${farm.url}/git/team/app.git`, 'main');
+
+    expect(pushed.stderr).toContain('asks for the image repository team/other, and dev may not push there');
+    await expect(farm.registry.listTags('team/other', { limit: 1 })).rejects.toMatchObject({
+      code: 'NAME_UNKNOWN',
+    });
+  });
+
+  it('shows builds through the API to those who may pull only', async () => {
+    await using shop = await createWorkshop();
+    let allowed = true;
+    const authorizer: Authorizer = { may: () => allowed };
+    const authenticator: Authenticator = {
+      required: true,
+      identify: async () => ({ principal: { name: 'dev', anonymous: false }, authorizer }),
+    };
+    await using farm = await startFarm({ ...shop, authorizer, authenticator, work: false });
+    const work = await createWork(join(shop.path, 'work'));
+    await git(work, 'push', '-q', '-o', 'build.nowait', `${farm.url}/git/team/app.git`, 'main');
+    const [build] = await farm.builder.builds.list();
+    const read = async (path: string): Promise<{ status: number; body: unknown }> => {
+      const response = await fetch(`${farm.url}/api/v1/builds${path}`);
+      return { status: response.status, body: await response.json() };
+    };
+
+    const seen = await read(`/${build?.id}`);
+    allowed = false;
+
+    expect(seen).toMatchObject({ status: 200, body: { repository: 'team/app', state: 'queued' } });
+    expect(await read(`/${build?.id}`)).toMatchObject({ status: 404 });
+    expect(await read('')).toEqual({ status: 200, body: { builds: [] } });
+    expect((await read('/..%2fx')).status).toBe(400);
   });
 });
