@@ -10,11 +10,12 @@ const pingMilliseconds = 1_000;
 
 /** The first socket behind which a container engine answers; undefined = there is none. */
 export async function findSocket(options: FindSocketOptions): Promise<string | undefined> {
-  for (const path of await candidates(options)) if (await answersPing(path)) return path;
+  for (const path of socketCandidates(options)) if (await answersPing(path)) return path;
   return undefined;
 }
 
-async function candidates({ socket, environment }: FindSocketOptions): Promise<string[]> {
+/** Where an engine may be, in the order of asking. */
+export function socketCandidates({ socket, environment }: FindSocketOptions): string[] {
   if (socket !== 'auto') return [socket.replace(/^unix:\/\//, '')];
   const { DOCKER_HOST: host, CONTAINER_HOST: podmanHost, XDG_RUNTIME_DIR: runtime } = environment;
   // Whoever names an engine means that one: no other is used behind his back. Only local sockets are: over TCP a source

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { JobFailed } from '../../../core/queue/job-queue.ts';
+import { TarError } from '../../../oci/layer/tar-decode.ts';
 import { readTar, type TarEntry } from '../../../oci/layer/tar-reader.ts';
 import { isPlainPath } from '../../plan/glob.ts';
 import { createOutputMatcher } from '../../plan/outputs.ts';
@@ -33,6 +34,18 @@ export interface OutputsInput {
  * Errors: JobFailed naming the path and the reason.
  */
 export async function checkOutputs(input: OutputsInput): Promise<void> {
+  try {
+    await checkEntries(input);
+  } catch (error) {
+    // Odd names and attributes come from the build, not from the engine.
+    if (error instanceof TarError) {
+      throw new JobFailed(`the outputs were refused: ${error.message}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+async function checkEntries(input: OutputsInput): Promise<void> {
   const { plan, step, limits } = input;
   const places = new Map<string, TarEntry['type']>();
   const files = new Set<string>();

@@ -43,6 +43,9 @@ export interface SandboxOptions {
   readonly limits: SandboxLimits;
 }
 
+/** How long a killed container may take to end. */
+const killMilliseconds = 15_000;
+
 /** Larger .dockerignore files are none. */
 const largestIgnoreFile = 1024 * 1024;
 
@@ -162,9 +165,12 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     // Attached before the start, so that no line is missed.
     const output = await api.attach(container);
     let killed: Error | undefined;
+    let giveUp: NodeJS.Timeout | undefined;
     const kill = (reason: Error): void => {
       if (killed !== undefined) return;
       killed = reason;
+      // An engine that no longer answers must not hold the build: the read below ends without it.
+      giveUp = setTimeout(() => output.destroy(), killMilliseconds);
       api.killContainer(container).catch((error: unknown) => {
         log.warn({ err: error, container }, 'a sandbox could not be killed');
         // Ends the read below; removing the container by force follows.
@@ -196,7 +202,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
         }
         context.log(line);
       }
-      await api.waitContainer(container, AbortSignal.timeout(60_000));
+      await api.waitContainer(container, AbortSignal.timeout(4 * killMilliseconds));
       if (killed !== undefined) throw killed;
       const end = await api.containerEnd(container);
       if (end.exitCode !== 0 || end.outOfMemory) throw new JobFailed(describe(end, command, step, limits));
@@ -204,6 +210,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
       throw killed ?? error;
     } finally {
       clearTimeout(timer);
+      clearTimeout(giveUp);
       context.signal.removeEventListener('abort', abort);
       output.destroy();
     }

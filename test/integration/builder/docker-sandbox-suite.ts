@@ -249,6 +249,25 @@ export function sandboxSuite(start: () => Promise<TestContainerEngine>): void {
       expect(lines).toContain('end');
     });
 
+    it('a file over the limit cannot be written', async () => {
+      const small = await createEngine({ fileSize: 1_000_000 });
+      const { plan, step } = createPlan(busybox.digest, {
+        commands: ['dd if=/dev/zero of=big bs=1M count=20'],
+      });
+      const large = small.sandbox.run({ plan, step, source: createSource({}) }, context());
+
+      await expect(large).rejects.toThrow('build command 1 of 1 ended with exit code');
+      await small.close();
+    });
+
+    it('a process that a command leaves behind does not hold the build', async () => {
+      const began = Date.now();
+      const made = await build({ commands: ['(trap "" TERM HUP; sleep 300) & echo done > out'] });
+
+      expect(made.map(({ body }) => body)).toEqual(['done\n']);
+      expect(Date.now() - began).toBeLessThan(20_000);
+    });
+
     it('an aborted build is killed and fails with the reason of the abort', async () => {
       const controller = new AbortController();
       const aborted = build({ commands: ['echo begun; sleep 300'] }, {}, controller.signal);

@@ -1,0 +1,43 @@
+import { expect, it } from 'vitest';
+import { logLines } from '../../../../../builder/engines/docker/log-lines.ts';
+
+it('lines of both outputs come whole, however the transport cuts the frames', async () => {
+  const bytes = Buffer.concat([
+    frame(1, 'on'),
+    frame(2, 'warning\nsec'),
+    frame(1, 'e\ntwo\r\n'),
+    frame(2, 'ond\n'),
+    frame(1, 'end'),
+  ]);
+
+  for (const size of [1, 2, 3, 7, 8, 9, 1000]) {
+    expect(await collect(cut(bytes, size))).toEqual(['warning', 'one', 'two', 'second', 'end']);
+  }
+});
+
+it('a line without end is handed out in parts of 32 KiB', async () => {
+  const lines = await collect(cut(frame(1, 'x'.repeat(100_000)), 1000));
+
+  expect(lines.map((line) => line.length)).toEqual([32_768, 32_768, 32_768, 100_000 - 3 * 32_768]);
+});
+
+it('empty lines stay, and a stream that is cut short loses only its last frame', async () => {
+  expect(await collect(cut(frame(1, '\n\na\n'), 4))).toEqual(['', '', 'a']);
+  expect(await collect(cut(frame(1, 'abc\ndef').subarray(0, 13), 4))).toEqual(['abc', 'd']);
+});
+
+function frame(stream: number, text: string): Buffer {
+  const header = Buffer.from([stream, 0, 0, 0, 0, 0, 0, 0]);
+  header.writeUInt32BE(Buffer.byteLength(text), 4);
+  return Buffer.concat([header, Buffer.from(text)]);
+}
+
+async function* cut(bytes: Buffer, size: number): AsyncGenerator<Buffer, void, undefined> {
+  for (let start = 0; start < bytes.length; start += size) yield bytes.subarray(start, start + size);
+}
+
+async function collect(chunks: AsyncIterable<Buffer>): Promise<string[]> {
+  const lines: string[] = [];
+  for await (const line of logLines(chunks)) lines.push(line);
+  return lines;
+}
