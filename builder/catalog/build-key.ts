@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../../oci/digest.ts';
 import type { LayerEntry } from '../../oci/layer/entry.ts';
+import { compressorId } from '../../oci/layer.ts';
 import type { CatalogEntry } from './catalog.ts';
 import { hashEntries } from './static-files.ts';
 
@@ -18,9 +19,12 @@ export function recipeKey(input: {
   return sha256([builderId, parent ?? '', entry.file, hashEntries(staticFiles), architecture]);
 }
 
-/** The recipe's key with what was really fetched: the first eight digits stand in the immutable tag. */
+/**
+ * The recipe's key with what was really fetched and how it is compressed, so that two images never want one immutable tag: its first
+ * eight digits stand there.
+ */
 export function buildKey(recipe: string, sources: readonly string[]): string {
-  return sha256([recipe, ...sources]);
+  return sha256([recipe, compressorId(), ...sources]);
 }
 
 function sha256(value: unknown): string {
