@@ -19,6 +19,14 @@ const checkpointMilliseconds = 5_000;
 
 const empty = Buffer.alloc(0);
 
+interface HashOptions {
+  readonly chunked?: boolean;
+  /** Of the digest, where it is known already. */
+  readonly algorithm?: DigestAlgorithm;
+  /** Nothing comes after this body. */
+  readonly final?: boolean;
+}
+
 /** A session whose bytes nobody else can add to until `close`. */
 export interface HeldUpload {
   readonly session: Session;
@@ -61,14 +69,14 @@ async function holdWriter(context: StoreContext, id: string, session: Session): 
 
 /**
  * Appends a body; what arrived before a failure is kept. The caller closes what it gets, also after an error was put into
- * `failure`. `algorithm` is that of the digest where it is known already.
+ * `failure`.
  */
 export async function appendUpload(
   context: StoreContext,
   id: string,
   session: Session,
   stream: Readable,
-  options: WriteOptions & { readonly algorithm?: DigestAlgorithm },
+  options: WriteOptions & HashOptions,
 ): Promise<HeldUpload> {
   const body = createUploadBody(stream, options.length);
   if (session.header.multipart !== undefined) {
@@ -111,7 +119,7 @@ async function appendTo(
   held: Writing,
   head: Buffer,
   body: UploadBody,
-  options: { readonly chunked?: boolean; readonly algorithm?: DigestAlgorithm },
+  options: HashOptions,
 ): Promise<HeldUpload> {
   const { writer } = held;
   let { session } = held;
@@ -161,11 +169,7 @@ async function checkpoint(
 }
 
 /** A hash over everything that the multipart upload holds; the payload is still to be written to both. */
-async function hashSoFar(
-  context: StoreContext,
-  session: Session,
-  options: { readonly chunked?: boolean; readonly algorithm?: DigestAlgorithm },
-): Promise<UploadHash> {
+async function hashSoFar(context: StoreContext, session: Session, options: HashOptions): Promise<UploadHash> {
   const { header, payload } = session;
   const algorithm = options.algorithm ?? header.algorithm ?? 'sha256';
   const offset = payload.length > 0 ? 0 : header.offset;
@@ -173,7 +177,9 @@ async function hashSoFar(
   if (saved?.state !== undefined && saved.offset === offset && saved.algorithm === algorithm && offset > 0) {
     return createSavableHash(algorithm, saved);
   }
-  const hash = options.chunked === true ? await createSavableHash(algorithm) : createNativeHash(algorithm);
+  // A second body without Content-Range may be followed by a third: what is read again here is read again only once.
+  const savable = options.final !== true && (options.chunked === true || offset > 0);
+  const hash = savable ? await createSavableHash(algorithm) : createNativeHash(algorithm);
   if (offset > 0) await rehash(context, session, hash);
   return hash;
 }

@@ -66,7 +66,7 @@ async function seal(
   const held =
     body === undefined
       ? await holdUpload(context, id, session)
-      : await appendUpload(context, id, session, body, { ...options, chunked: false, algorithm });
+      : await appendUpload(context, id, session, body, { ...options, final: true, algorithm });
   try {
     const actual = await digestOfSession(context, held.session, digest);
     if (actual !== digest) throw new OciError('DIGEST_INVALID', { detail: { given: digest, actual } });

@@ -204,6 +204,19 @@ describe('an upload session', () => {
     expect(await allKeys(store, 'data/')).toEqual([]);
   });
 
+  it('reads back what arrived at most once, however many bodies follow without a Content-Range', async () => {
+    const read = vi.spyOn(store.multipart, 'read');
+    const { id } = await registry.startUpload('team/app');
+
+    for (let start = 0; start < content.length; start += 20_000) {
+      const body = Readable.from([content.subarray(start, start + 20_000)]);
+      await registry.writeUpload('team/app', id, body);
+    }
+    await registry.finishUpload('team/app', id, digest);
+
+    expect(read).toHaveBeenCalledTimes(1);
+  });
+
   it('hashes only once when the client names the algorithm at the start', async () => {
     const read = vi.spyOn(store.multipart, 'read');
     const { id } = await registry.startUpload('team/app', { algorithm: 'sha512' });
