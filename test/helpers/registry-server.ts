@@ -18,6 +18,8 @@ export interface TestRegistryServerOptions extends Partial<HttpServerOptions> {
   readonly authenticator?: Authenticator;
   readonly registryFor?: (identity: Identity) => Registry;
   readonly log?: Logger;
+  /** Whatever else answers on the same listener. */
+  readonly plugins?: (http: HttpServer) => Promise<void>;
 }
 
 /** A registry behind the real listener, on a free port of the loopback. */
@@ -33,6 +35,7 @@ export async function startRegistryServer(
     http,
     log,
   });
+  await options.plugins?.(http);
   const url = await http.app.listen({ host: '127.0.0.1', port: 0 });
   const close = async (): Promise<void> => {
     http.app.server.closeAllConnections();
