@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# OCI's own conformance suites, in Go, against `brickyard serve` (`npm run test:go`; Go 1.24 or newer).
+#
+# The legacy suite runs with all four workflows. The newer one runs at OCI_VERSION stable and dev, sparse manifests included.
+# Both are fetched through the Go module proxy as the versions below; a proxy that does not have one makes this fail and say so:
+# a suite that did not run has not passed. Nothing is left behind but Go's own caches.
+#
+#   BRICKYARD_CONFORMANCE_LEGACY   version of the legacy suite's module; the first that can be fetched of several
+#   BRICKYARD_CONFORMANCE          version of the newer suite's module; default main
+#   BRICKYARD_CONFORMANCE_ONLY     legacy | new: run only this one
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+module=github.com/opencontainers/distribution-spec/conformance
+# The commit that release v1.1.1 tags, then older ones of the same suite that proxies are known to hold.
+legacy_versions=${BRICKYARD_CONFORMANCE_LEGACY:-v0.0.0-20250123160558-a139cc423184 v0.0.0-20231101194043-f2182352d4cc v0.0.0-20230516164017-7fcdf80f3c8b}
+new_versions=${BRICKYARD_CONFORMANCE:-main}
+only=${BRICKYARD_CONFORMANCE_ONLY:-}
+
+say() { printf '%s\n' "$*"; }
+
+command -v go >/dev/null || { say 'test:go needs Go 1.24 or newer, which is not on this machine'; exit 1; }
+go_version=$(go env GOVERSION)
+minor=$(sed -E 's/^go1\.([0-9]+).*/\1/' <<<"$go_version")
+[ "$minor" -ge 24 ] || { say "test:go needs Go 1.24 or newer; here is $go_version"; exit 1; }
+
+work=$(mktemp -d /tmp/by-conformance-XXXXXX)
+server=
+cleanup() {
+  [ -z "$server" ] || { kill "$server" 2>/dev/null && wait "$server" 2>/dev/null || true; }
+  rm -rf "$work"
+}
+trap cleanup EXIT
+failures=()
+
+# fetch <name> <version…>: the suite's source in $work/<name>, from the first version that the proxy has. Prints that version.
+fetch() {
+  local name=$1 version directory
+  shift
+  for version in "$@"; do
+    directory=$(cd "$work" && go mod download -json "$module@$version" 2>/dev/null | sed -nE 's/^\t"Dir": "(.*)",?$/\1/p') || true
+    [ -n "$directory" ] || continue
+    cp -r "$directory" "$work/$name"
+    chmod -R u+w "$work/$name"
+    say "$version"
+    return 0
+  done
+  return 1
+}
+
+# start_server <data>: an empty registry on a free port, as $url.
+start_server() {
+  local port
+  port=$(node -e "const s=require('net').createServer().listen(0,'127.0.0.1',()=>{console.log(s.address().port);s.close()})")
+  url=http://127.0.0.1:$port
+  BRICKYARD_LISTEN=127.0.0.1:$port BRICKYARD_DATA=$1 node bin/brickyard.js serve registry >"$work/serve.log" 2>&1 &
+  server=$!
+  for _ in $(seq 100); do
+    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return 0; fi
+    kill -0 "$server" 2>/dev/null || break
+    sleep 0.1
+  done
+  say 'the server did not start:'
+  cat "$work/serve.log"
+  exit 1
+}
+stop_server() {
+  kill "$server"
+  wait "$server" 2>/dev/null || true
+  server=
+}
+
+run_legacy() {
+  local version
+  # shellcheck disable=SC2086
+  version=$(fetch legacy $legacy_versions) || { failures+=("legacy: the Go module proxy has no version of $module that was asked for"); return; }
+  say "== legacy suite $version"
+  (cd "$work/legacy" && go test -c -o "$work/legacy.test" .)
+  start_server "$work/legacy-data"
+  local status=0
+  (
+    cd "$work" && OCI_ROOT_URL=$url OCI_NAMESPACE=conformance/one OCI_CROSSMOUNT_NAMESPACE=conformance/two \
+      OCI_TEST_PULL=1 OCI_TEST_PUSH=1 OCI_TEST_CONTENT_DISCOVERY=1 OCI_TEST_CONTENT_MANAGEMENT=1 \
+      OCI_AUTOMATIC_CROSSMOUNT=1 OCI_DELETE_MANIFEST_BEFORE_BLOBS=1 OCI_HIDE_SKIPPED_WORKFLOWS=1 ACK_GINKGO_DEPRECATIONS=1.16.5 \
+      ./legacy.test -test.v -ginkgo.noColor >legacy.log 2>&1
+  ) || status=$?
+  stop_server
+  grep -E '^(Ran [0-9]+ of|SUCCESS!|FAIL!|\[Fail\])' "$work/legacy.log" || true
+  [ "$status" = 0 ] || { failures+=("legacy: exit code $status"); tail -100 "$work/legacy.log"; }
+}
+
+run_new() {
+  local version oci_version
+  # shellcheck disable=SC2086
+  version=$(fetch new $new_versions) || { failures+=("new: the Go module proxy has no $module@$new_versions"); return; }
+  say "== new suite $version"
+  (cd "$work/new" && go build -o "$work/conformance" .)
+  for oci_version in stable dev; do
+    start_server "$work/new-data-$oci_version"
+    local results=$work/results-$oci_version status=0
+    mkdir -p "$results"
+    OCI_REGISTRY=${url#http://} OCI_TLS=disabled OCI_REPO1=conformance/one OCI_REPO2=conformance/two \
+      OCI_VERSION=$oci_version OCI_DATA_SPARSE=true OCI_RESULTS_DIR=$results OCI_LOG=warn \
+      "$work/conformance" >"$work/new-$oci_version.log" 2>&1 || status=$?
+    stop_server
+    say "-- OCI_VERSION=$oci_version"
+    sed -n '/OCI Conformance Result/,/Total/p' "$work/new-$oci_version.log"
+    # What a registry does not support counts as skipped there; here it counts as failed.
+    if [ "$status" != 0 ] || grep -Eq '^ +(Skip|FAIL|Error)\.*: +[1-9]' "$work/new-$oci_version.log"; then
+      failures+=("new, $oci_version: exit code $status")
+      tail -150 "$work/new-$oci_version.log"
+    fi
+  done
+}
+
+printf 'module conformance\n\ngo 1.24\n' >"$work/go.mod"
+[ "$only" = new ] || run_legacy
+[ "$only" = legacy ] || run_new
+
+say '== summary'
+if [ ${#failures[@]} -gt 0 ]; then
+  printf 'FAILED %s\n' "${failures[@]}"
+  exit 1
+fi
+say 'all passed'
