@@ -13,6 +13,8 @@ import { timeOrderedId } from './time-ordered-id.ts';
 /** Commands and push options of one push together; 1,000 refs take about 150 KiB. Bytes. */
 const commandLimit = 16 * 1024 * 1024;
 const optionLimit = 64;
+/** Bytes of log that wait for a slow pusher. */
+const unreadLimit = 1024 * 1024;
 
 /** One push, as its three hooks tell of it. */
 export interface PushSession {
@@ -91,7 +93,10 @@ export function createPushSession(
     };
     try {
       const result = await commitPush(store, push, commands, facts);
-      if (result.refusals !== undefined) return result.refusals;
+      if (result.refusals !== undefined) {
+        await cache.dropPacks(team, app, packs);
+        return result.refusals;
+      }
       const { document } = result.refs;
       updates = moved.flatMap(({ ref }) => {
         const stored = document.refs[ref];
@@ -126,7 +131,7 @@ export function createPushSession(
   async function printBuilds(socket: Duplex): Promise<void> {
     if ((await readUntil(socket, 'post\n', 16)) === undefined) return;
     try {
-      await listener.follow(updates, (line) => void socket.write(`${line}\n`), left.signal);
+      await listener.follow(updates, createLineWriter(socket), left.signal);
     } finally {
       socket.end();
     }
@@ -157,6 +162,21 @@ export function createPushSession(
         await store.delete(intent).catch(() => {});
       }
     },
+  };
+}
+
+/** Lines that a slow pusher has not taken yet stay within a bound; beyond it they are left out, as the log itself is kept elsewhere. */
+function createLineWriter(socket: Duplex): (line: string) => void {
+  let missed = 0;
+  return (line) => {
+    if (socket.writableLength > unreadLimit) {
+      missed++;
+      return;
+    }
+    if (missed > 0)
+      socket.write(`… ${missed} lines are left out: they came faster than they could be sent …\n`);
+    missed = 0;
+    socket.write(`${line}\n`);
   };
 }
 

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { claimFile } from '../../core/object-store/locks.ts';
@@ -17,6 +17,8 @@ export interface RepositoryCache {
   open(team: string, app: string, options?: { create?: boolean }): Promise<VersionedRefs | undefined>;
   /** The same for a repository that is known to be there. */
   update(team: string, app: string): Promise<void>;
+  /** Removes packs that came with a refused push, unless the store's refs need them. */
+  dropPacks(team: string, app: string, ids: readonly string[]): Promise<void>;
   /** Throws the folder away: it was found damaged. */
   discard(team: string, app: string): Promise<void>;
 }
@@ -54,10 +56,14 @@ export function createRepositoryCache(deps: {
       found = '';
     }
     // Also when the refs are up to date: packs may have been lost since.
-    const have = new Set(await listPacks(join(folder, 'objects/pack')));
+    const packFolder = join(folder, 'objects/pack');
+    const have = new Set(await listPacks(packFolder));
     for (const id of refs.document.packs) {
-      if (!have.has(id)) await fetchPack(store, { team, app }, id, { path: folder, environment });
+      if (have.delete(id)) continue;
+      await fetchPack(store, { team, app }, id, { path: folder, environment });
     }
+    // What the store does not know must not stay: a push could build upon objects that only this disk has.
+    for (const id of have) if (await isLeftOver(packFolder, id)) await removePack(packFolder, id);
     if (found !== mark) await writeRefFiles(folder, refs.document, mark);
   }
 
@@ -84,8 +90,29 @@ export function createRepositoryCache(deps: {
       }),
     update: (team, app) =>
       exclusive(`${team}/${app}`, async () => bringUp(team, app, await readRefs(store, team, app))),
+    dropPacks: (team, app, ids) =>
+      exclusive(`${team}/${app}`, async () => {
+        const { document } = await readRefs(store, team, app);
+        const folder = join(path(team, app), 'objects/pack');
+        for (const id of ids) if (!document.packs.includes(id)) await removePack(folder, id);
+      }),
     discard: (team, app) => exclusive(`${team}/${app}`, () => discardFolder(path(team, app))),
   };
+}
+
+/** A younger pack may belong to a push whose refs are about to move. Milliseconds. */
+const settled = 60 * 60 * 1000;
+
+async function isLeftOver(folder: string, id: string): Promise<boolean> {
+  const info = await stat(join(folder, `pack-${id}.idx`)).catch(() => undefined);
+  return info !== undefined && Date.now() - info.mtimeMs > settled;
+}
+
+async function removePack(folder: string, id: string): Promise<void> {
+  // The index first: without it git does not see the pack.
+  for (const ending of ['idx', 'rev', 'pack', 'keep']) {
+    await rm(join(folder, `pack-${id}.${ending}`), { force: true });
+  }
 }
 
 async function withFileLock<T>(file: string, task: () => Promise<T>): Promise<T> {

@@ -182,6 +182,24 @@ describe('git over HTTP', () => {
     expect(await somebody.text()).toBe('eve may not push to team/app\n');
   });
 
+  it('keeps no objects of a refused push, so that no later push can build upon them', async () => {
+    await using shop = await createWorkshop();
+    await using server = await serveGit({ ...shop, listener: createRecorder() });
+    const work = await createWork(join(shop.path, 'work'));
+    const url = `${server.url}/git/team/app.git`;
+    await gitOk(work, 'push', '-q', url, 'main');
+    const commit = await commitFiles(work, { 'b.txt': 'b' });
+    await git(work, 'push', url, 'main:refs/heads/main/below');
+
+    const answer = await post(
+      server,
+      '/git/team/app.git/git-receive-pack',
+      createRefs(commit, 'refs/heads/x'),
+    );
+
+    expect(answer.body.toString()).toContain('ng refs/heads/x missing necessary objects');
+  });
+
   it('keeps nothing of a sha256 repository', async () => {
     await using shop = await createWorkshop();
     await using server = await serveGit({ ...shop, listener: createRecorder() });
