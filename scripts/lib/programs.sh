@@ -16,7 +16,7 @@ buildah;buildah;buildah --version;real client
 skopeo;skopeo;skopeo --version;real client
 busybox;busybox-static;busybox true && ! ldd "$(command -v busybox)";the tests' smallest base image
 docker-registry;docker-registry;docker-registry --version;the peer that the bench measures against
-wrk;wrk;wrk -v 2>&1 | grep -q wrk;load for the bench
+wrk;wrk;wrk -v 2>&1 | grep -q Copyright;load for the bench
 TABLE
 }
 
