@@ -1,5 +1,5 @@
 import type { Identity } from '../../core/auth/authenticator.ts';
-import type { Action } from '../../core/auth/authorizer.ts';
+import { type Action, mayList } from '../../core/auth/authorizer.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Page, PageOptions, Registry } from '../../oci/registry.ts';
 
@@ -38,7 +38,7 @@ export function authorized(registry: Registry, identity: Identity): Registry {
     resolveManifest: needs('pull', (...args) => registry.resolveManifest(...args)),
     listTags: needs('pull', (...args) => registry.listTags(...args)),
     listReferrers: needs('pull', (...args) => registry.listReferrers(...args)),
-    listRepositories: (page) => listReadable(registry, page, (repository) => may('pull', repository)),
+    listRepositories: (page) => listReadable(registry, page, (repository) => mayList(authorizer, principal, repository)),
 
     // A session belongs to whom opened it; the caller's own idea of the owner does not count here.
     startUpload: needs('push', (repository, options = {}) =>
@@ -76,9 +76,10 @@ async function listReadable(
   const entries: string[] = [];
   if (limit <= 0) return { entries };
   let after = last;
-  for (;;) {
+  // Where everything is readable the first read fills the page; only what is skipped makes the next one large.
+  for (let batch = Math.min(limit + 1, listBatch); ; batch = listBatch) {
     const page = await registry.listRepositories({
-      limit: listBatch,
+      limit: batch,
       ...(after === undefined ? {} : { last: after }),
     });
     for (const repository of page.entries) {

@@ -153,6 +153,18 @@ describe('authorized', () => {
   });
 });
 
+describe('a token for the catalog alone', () => {
+  it('lists what its owner may pull and reads none of it', async () => {
+    for (const name of ['a', 'b']) await pushContent(registry, { [name]: { manifests: { one: {} } } });
+    const { principal, authorizer } = identity('ann', 'b:pull');
+    const narrowed = { may: () => false, mayList: (_: unknown, repository: string) => authorizer.may(principal, 'pull', repository) };
+    const view = authorized(registry, { principal, authorizer: narrowed });
+
+    expect((await view.listRepositories({ limit: 10 })).entries).toEqual(['b']);
+    await expectCode('DENIED', () => view.listTags('b', { limit: 10 }));
+  });
+});
+
 describe('immutableTags', () => {
   it('creates and confirms matching tags, moves and removes only the others', async () => {
     const fixed = immutableTags(registry, ['team/*:v*', 'other/**:x']);
