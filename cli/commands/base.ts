@@ -71,6 +71,7 @@ export function registerBase(program: Command, context: CliContext): void {
     .action((names: string[], flags: BaseFlags) =>
       withServerRegistry(context, flags.server, async (registry) => {
         const progress = openProgress(context);
+        const started = new Set<string>();
         try {
           const built = await buildBaseImages({
             catalogDir: catalogDirectory(context, flags),
@@ -79,7 +80,7 @@ export function registerBase(program: Command, context: CliContext): void {
             registry,
             cacheDir: baseImageCache(cacheRoot(context)),
             update: flags.update === true,
-            onProgress: (event) => show(progress, event),
+            onProgress: (event) => show(progress, started, event),
           });
           progress.close();
           if (flags.json === true) context.stdout(toJson(built));
@@ -181,8 +182,13 @@ const stepWords: Readonly<Record<Exclude<BaseImageProgress['step'], 'done'>, str
   push: 'pushing',
 };
 
-function show(progress: Progress, event: BaseImageProgress): void {
-  if (event.step === 'done') return progress.finish(`${event.name}: pushing`);
+/** `started` holds the entries that are being built: the others end without having begun. */
+function show(progress: Progress, started: Set<string>, event: BaseImageProgress): void {
+  if (event.step === 'done') {
+    if (started.has(event.name)) progress.finish(`${event.name}: ${stepWords.push}`);
+    return;
+  }
+  started.add(event.name);
   const step = `${event.name}: ${stepWords[event.step]}`;
   if (event.done >= event.total && event.total > 0) progress.finish(step);
   else progress.update(step, event.done, event.total);

@@ -19,9 +19,19 @@ export async function pushLayer(
   signal: AbortSignal,
 ): Promise<{ layer: Layer; stored: boolean }> {
   let session: string | undefined;
+  let refused: { error: unknown } | undefined;
+  // When an entry fails in the middle of an upload, the registry only sees a body that ended early; the entry's error is the one to tell.
+  async function* watched(): AsyncGenerator<LayerEntry, void, undefined> {
+    try {
+      yield* entries;
+    } catch (error) {
+      refused = { error };
+      throw error;
+    }
+  }
   try {
     const { layer, result } = await writeLayer(
-      entries,
+      watched(),
       async (body) => {
         const iterator = body[Symbol.asyncIterator]();
         const { held, ended } = await holdUpTo(heldBytes, iterator);
@@ -45,7 +55,8 @@ export async function pushLayer(
     return { layer, stored: true };
   } catch (error) {
     if (session !== undefined) await cancelQuietly(registry, repository, session);
-    throw error;
+    signal.throwIfAborted();
+    throw refused === undefined ? error : refused.error;
   }
 }
 
