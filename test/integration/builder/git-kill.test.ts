@@ -6,8 +6,8 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { createStoredRegistry } from '../../../registry/stored-registry.ts';
-import { waitFor } from '../../helpers/process.ts';
-import { commitFiles, createWork, pushBase } from './farm-fixture.ts';
+import { startProcess, waitFor } from '../../helpers/process.ts';
+import { appYaml, commitFiles, createWork, pushBase } from './farm-fixture.ts';
 import { createWorkshop, git, gitOk } from './git-fixture.ts';
 
 const rounds = 12;
@@ -96,6 +96,32 @@ describe('a git server that is killed', () => {
 
     await waitFor(() => registry.resolveManifest('team/app', 'main').catch(() => undefined), {
       what: 'the image of a build that was left over',
+    });
+    await second.kill();
+  });
+
+  it('finishes a build that ran when it was killed', async () => {
+    await using shop = await createWorkshop();
+    const registry = createStoredRegistry({ store: shop.store });
+    await pushBase(registry);
+    const files = Object.fromEntries(
+      Array.from({ length: 2000 }, (_, index) => [`lib/f${index}.js`, `${index}`]),
+    );
+    const work = await createWork(join(shop.path, 'work'), { 'App.yaml': appYaml, ...files });
+    const first = await startKillable(shop, true);
+    const pushing = await startProcess('git', ['push', `${first.url}/git/team/app.git`, 'main'], {
+      cwd: work,
+    });
+    await waitFor(() => pushing.output().includes('✓ plan'), { what: 'the build to begin' });
+    await first.kill();
+    await pushing.ended;
+
+    const second = await startKillable(shop, true);
+
+    // The dead worker's lease has to run out first.
+    await waitFor(() => registry.resolveManifest('team/app', 'main').catch(() => undefined), {
+      what: 'the image of a build that was cut off',
+      timeoutMs: 60_000,
     });
     await second.kill();
   });
