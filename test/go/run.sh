@@ -106,7 +106,8 @@ run_new() {
     say "-- OCI_VERSION=$oci_version"
     sed -n '/OCI Conformance Result/,/Total/p' "$work/new-$oci_version.log"
     # What a registry does not support counts as skipped there; here it counts as failed.
-    if [ "$status" != 0 ] || grep -Eq '^ +(Skip|FAIL|Error)\.*: +[1-9]' "$work/new-$oci_version.log"; then
+    # It ends with 0 as well when it could not even begin, so its verdict is looked for.
+    if [ "$status" != 0 ] || ! grep -q 'OCI Conformance Result: Pass' "$work/new-$oci_version.log" || grep -Eq '^ +(Skip|FAIL|Error)\.*: +[1-9]' "$work/new-$oci_version.log"; then
       failures+=("new, $oci_version: exit code $status")
       tail -150 "$work/new-$oci_version.log"
     fi

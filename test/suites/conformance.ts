@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Digest, type DigestAlgorithm, digestOf } from '../../oci/digest.ts';
 import { mediaTypes } from '../../oci/media-types.ts';
-import { type HttpAnswer, send } from '../helpers/raw-http.ts';
+import type { HttpAnswer } from '../helpers/raw-http.ts';
+import { createConformanceCalls, octets, other, repository } from './conformance-calls.ts';
 import { type ConformanceImage, type ConformanceSet, conformanceSets } from './conformance-content.ts';
 
 export interface RegistryAddress {
@@ -10,10 +11,6 @@ export interface RegistryAddress {
   readonly url: string;
   close(): Promise<void>;
 }
-
-const octets = { 'content-type': 'application/octet-stream' };
-const repository = 'conformance/one';
-const other = 'conformance/two';
 
 /** The cases of OCI's two conformance suites (the legacy one of 1.1.1 and its successor at `dev`), over HTTP. */
 export function conformanceSuite(name: string, start: () => Promise<RegistryAddress>): void {
@@ -26,61 +23,8 @@ export function conformanceSuite(name: string, start: () => Promise<RegistryAddr
       await address.close();
     });
 
-    const call = (method: string, path: string, options?: Parameters<typeof send>[3]): Promise<HttpAnswer> =>
-      send(address.url, method, path, options);
-    const blobPath = (digest: string, of = repository): string => `/v2/${of}/blobs/${digest}`;
-    const manifestPath = (reference: string): string => `/v2/${repository}/manifests/${reference}`;
-
-    /** What a Location points at, as a path with one more parameter. */
-    const follow = (answer: HttpAnswer, query = ''): string => {
-      const location = new URL(answer.headers.location ?? '', address.url);
-      if (query !== '') location.search += `${location.search === '' ? '?' : '&'}${query}`;
-      return location.pathname + location.search;
-    };
-    const open = async (of = repository): Promise<HttpAnswer> => {
-      const opened = await call('POST', `/v2/${of}/blobs/uploads/`, { headers: { 'content-length': 0 } });
-      expect(opened.status).toBe(202);
-      return opened;
-    };
-    const push = async (content: Buffer, digest: Digest, of = repository): Promise<void> => {
-      const put = await call('PUT', follow(await open(of), `digest=${digest}`), {
-        headers: { ...octets, 'content-length': content.length },
-        body: content,
-      });
-      expect(put.status).toBe(201);
-    };
-    const patch = async (
-      at: HttpAnswer,
-      content: Buffer,
-      start?: number,
-      method = 'PATCH',
-      query = '',
-    ): Promise<HttpAnswer> =>
-      call(method, follow(at, query), {
-        headers: {
-          ...octets,
-          'content-length': content.length,
-          ...(start === undefined ? {} : { 'content-range': `${start}-${start + content.length - 1}` }),
-        },
-        body: content,
-      });
-    const expectStored = async (created: HttpAnswer, content: Buffer, digest: Digest): Promise<void> => {
-      expect(created.status).toBe(201);
-      expect(created.headers['docker-content-digest']).toBe(digest);
-      expect((await call('GET', follow(created))).body.equals(content)).toBe(true);
-      const head = await call('HEAD', blobPath(digest));
-      expect(head.status).toBe(200);
-      expect(head.headers['content-length']).toBe(String(content.length));
-      expect(head.headers['docker-content-digest']).toBe(digest);
-      expect(head.body).toHaveLength(0);
-      const got = await call('GET', blobPath(digest));
-      expect(got.headers['docker-content-digest']).toBe(digest);
-      expect(got.body.equals(content)).toBe(true);
-    };
-    const expectDeleted = async (path: string): Promise<void> => {
-      expect((await call('DELETE', path)).status).toBe(202);
-      expect((await call('HEAD', path)).status).toBe(404);
-    };
+    const { call, blobPath, manifestPath, follow, open, push, patch, expectStored, expectDeleted } =
+      createConformanceCalls(() => address.url);
 
     it('end-1 answers', async () => {
       expect((await call('GET', '/v2/')).status).toBe(200);
