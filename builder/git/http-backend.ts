@@ -120,7 +120,6 @@ function cgiVariables(
   const { headers } = request;
   const protocol = headers['git-protocol'];
   const encoding = headers['content-encoding'];
-  const length = headers['content-length'];
   const action = path.advertisement ? 'info/refs' : path.service;
   return {
     GIT_PROJECT_ROOT: options.root,
@@ -132,8 +131,7 @@ function cgiVariables(
     CONTENT_TYPE: headers['content-type'] ?? '',
     REMOTE_USER: options.user,
     REMOTE_ADDR: request.socket.remoteAddress ?? '',
-    // A chunked body has no length: git reads to the end of its input.
-    ...(length !== undefined && /^\d{1,15}$/.test(length) ? { CONTENT_LENGTH: length } : {}),
+    // Never CONTENT_LENGTH: http-backend (git 2.39's at least) spins for ever on a body that ends before it. Without it, it reads to the end.
     ...(encoding === 'gzip' || encoding === 'x-gzip' ? { HTTP_CONTENT_ENCODING: 'gzip' } : {}),
     ...(typeof protocol === 'string' && /^[a-z0-9=:_-]{1,100}$/.test(protocol)
       ? { GIT_PROTOCOL: protocol }

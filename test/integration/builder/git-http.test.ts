@@ -182,6 +182,30 @@ describe('git over HTTP', () => {
     expect(await somebody.text()).toBe('eve may not push to team/app\n');
   });
 
+  // http-backend that is told a length spins for ever when the body ends before it.
+  it.each(['git-receive-pack', 'git-upload-pack'])(
+    'ends a %s whose client leaves in mid-body',
+    async (service) => {
+      await using shop = await createWorkshop();
+      const server = await serveGit({ ...shop, listener: createRecorder() });
+      const work = await createWork(join(shop.path, 'work'));
+      await gitOk(work, 'push', '-q', `${server.url}/git/team/app.git`, 'main');
+      const began = new Promise<void>((resolve) => server.server.once('request', () => resolve()));
+      const request = httpRequest(`${server.url}/git/team/app.git/${service}`, {
+        method: 'POST',
+        headers: { 'Content-Type': `application/x-${service}-request`, 'Content-Length': '5000' },
+      });
+      request.on('error', () => {});
+      request.write(createRefs('a'.repeat(40), 'refs/heads/x').subarray(0, 60));
+      await began;
+
+      request.destroy();
+
+      // Returns when git's processes have ended.
+      await server.close();
+    },
+  );
+
   it('keeps no objects of a refused push, so that no later push can build upon them', async () => {
     await using shop = await createWorkshop();
     await using server = await serveGit({ ...shop, listener: createRecorder() });
