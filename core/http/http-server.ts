@@ -72,7 +72,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
         else direct.handle(request, response);
       });
     },
-    loggerInstance: log as FastifyBaseLogger,
+    // Its own lines (where it listens) are the composer's to say.
+    loggerInstance: log.child({}, { level: log.isLevelEnabled('warn') ? 'warn' : log.level }) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: 1024 * 1024,
     // 404 instead of a redirect or a guess: paths are compared exactly.
