@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { reportFailure } from '../core/process.ts';
 import packageJson from '../package.json' with { type: 'json' };
+import { registerBase } from './commands/base.ts';
 import { registerBuild } from './commands/build.ts';
 import { registerBuilds } from './commands/builds.ts';
 import { registerCanI } from './commands/can-i.ts';
@@ -59,6 +60,7 @@ function createProgram(context: CliContext): Command {
   registerExplain(program, context, { openBases: ({ server }) => openServerBases(context, server) });
   registerBuild(program, context);
   registerBuilds(program, context);
+  registerBase(program, context);
   registerImages(program, context);
   registerLogin(program, context);
   registerUser(program, context);

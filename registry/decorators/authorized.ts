@@ -38,7 +38,8 @@ export function authorized(registry: Registry, identity: Identity): Registry {
     resolveManifest: needs('pull', (...args) => registry.resolveManifest(...args)),
     listTags: needs('pull', (...args) => registry.listTags(...args)),
     listReferrers: needs('pull', (...args) => registry.listReferrers(...args)),
-    listRepositories: (page) => listReadable(registry, page, (repository) => mayList(authorizer, principal, repository)),
+    listRepositories: (page) =>
+      listReadable(registry, page, (repository) => mayList(authorizer, principal, repository)),
 
     // A session belongs to whom opened it; the caller's own idea of the owner does not count here.
     startUpload: needs('push', (repository, options = {}) =>

@@ -157,7 +157,10 @@ describe('a token for the catalog alone', () => {
   it('lists what its owner may pull and reads none of it', async () => {
     for (const name of ['a', 'b']) await pushContent(registry, { [name]: { manifests: { one: {} } } });
     const { principal, authorizer } = identity('ann', 'b:pull');
-    const narrowed = { may: () => false, mayList: (_: unknown, repository: string) => authorizer.may(principal, 'pull', repository) };
+    const narrowed = {
+      may: () => false,
+      mayList: (_: unknown, repository: string) => authorizer.may(principal, 'pull', repository),
+    };
     const view = authorized(registry, { principal, authorizer: narrowed });
 
     expect((await view.listRepositories({ limit: 10 })).entries).toEqual(['b']);
