@@ -7,6 +7,7 @@ git;git;git --version;git push builds images
 git-http-backend;git;test -x "$(git --exec-path)/git-http-backend";serves git over HTTP
 dpkg-deb;dpkg;dpkg-deb --version;base images are made of Debian packages
 update-ca-certificates;ca-certificates;test -s /etc/ssl/certs/ca-certificates.crt;downloads over TLS
+libatomic.so.1;libatomic1;/sbin/ldconfig -p | grep -q libatomic.so.1;Node 26 links it
 ip;iproute2;ip -V;a network bridge for the tests' own Docker engine
 setpriv;util-linux;setpriv --version;no engine outlives its test
 dockerd;docker.io;dockerd --version;the container engine

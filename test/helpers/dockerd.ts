@@ -25,6 +25,8 @@ export async function startDockerd(): Promise<TestDockerd> {
   await writeFile(configFile, '{}');
   const undo = async (): Promise<void> => {
     await run('ip', ['link', 'delete', bridge.name]);
+    // Where mounts are not shared, dockerd mounts its own folder over itself and may leave that behind.
+    await run('umount', ['--recursive', join(directory.path, 'data')]);
     await directory.remove();
   };
   // PDEATHSIG: should the test process be killed, its engine goes too.
