@@ -1,6 +1,7 @@
 import cluster, { type Worker } from 'node:cluster';
 import { join } from 'node:path';
 import { UserError } from '../../core/user-error.ts';
+import { handOverConnections } from './hand-over.ts';
 import type { ChildKind, FromChild, ServeOptions, ToChild } from './messages.ts';
 
 export interface SupervisorOptions {
@@ -44,6 +45,7 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
     new Promise((resolve, reject) => {
       cluster.setupPrimary({ exec, args: [kind] });
       const child = cluster.fork();
+      handOverConnections(child);
       const startedAt = Date.now();
       children.add(child);
       child.on('message', (message: FromChild) => {
