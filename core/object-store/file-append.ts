@@ -26,15 +26,21 @@ export function createFileAppender(fd: number, state: MultipartState, budget: By
   let position = state.offset;
   let sinceWriteBack = 0;
   let failure: Error | undefined;
-  let running: Promise<void> | undefined;
+  let draining = false;
   let writeBack: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let closing: Promise<void> | undefined;
+  /** Who waits for the next batch to end. */
+  let waiting: (() => void)[] = [];
 
   const release = (bytes: number): void => {
     heldBytes -= bytes;
     budget.give(bytes);
+    const woken = waiting;
+    waiting = [];
+    for (const wake of woken) wake();
   };
+  const progress = (): Promise<void> => new Promise((resolve) => waiting.push(resolve));
   const startWriteBack = (): void => {
     if (sinceWriteBack < WRITE_BACK_BYTES || writeBack !== undefined) return;
     sinceWriteBack = 0;
@@ -67,22 +73,28 @@ export function createFileAppender(fd: number, state: MultipartState, budget: By
       gathered = [];
       gatheredBytes = 0;
     }
+    // In the same step as the loop's last look: whoever is woken by then finds the truth here.
+    draining = false;
   };
   // One write at a time: they would queue up on the file's own lock, and what arrives meanwhile makes the next one larger.
-  const flush = (): Promise<void> => {
+  const flush = (): void => {
     clearTimeout(timer);
     timer = undefined;
-    running ??= drain().finally(() => {
-      running = undefined;
-    });
-    return running;
+    if (draining) return;
+    draining = true;
+    void drain();
+  };
+  const step = async (): Promise<void> => {
+    const moved = progress();
+    flush();
+    await moved;
   };
   const check = (): void => {
     if (failure !== undefined) throw failure;
     if (closing !== undefined) throw new Error('this writer is closed');
   };
   const settle = async (): Promise<void> => {
-    while (running !== undefined || gathered.length > 0) await flush();
+    while (draining || gathered.length > 0) await step();
   };
 
   return {
@@ -98,16 +110,19 @@ export function createFileAppender(fd: number, state: MultipartState, budget: By
       gathered.push(chunk);
       gatheredBytes += chunk.length;
       heldBytes += chunk.length;
-      if (gatheredBytes >= BATCH_BYTES || gathered.length >= BATCH_BUFFERS) void flush();
-      else timer ??= setTimeout(() => void flush(), LONGEST_GATHER_MS);
-      while (heldBytes > WRITER_BYTES) await flush();
+      if (gatheredBytes >= BATCH_BYTES || gathered.length >= BATCH_BUFFERS) flush();
+      else timer ??= setTimeout(flush, LONGEST_GATHER_MS);
+      // Only until there is room again: while the rest is being written the caller fetches and hashes what comes next.
+      while (heldBytes > WRITER_BYTES) await step();
       check();
     },
     async checkpoint() {
       check();
-      await settle();
+      // What is written after the call does not delay it.
+      const goal = position + heldBytes;
+      while (position < goal && failure === undefined) await step();
       check();
-      return { ...state, offset: position };
+      return { ...state, offset: Math.min(position, goal) };
     },
     close() {
       closing ??= (async () => {

@@ -123,6 +123,7 @@ async function appendTo(
 ): Promise<HeldUpload> {
   const { writer } = held;
   let { session } = held;
+  let saving: Background | undefined;
   try {
     const first = head.length > 0 ? head : await body.next();
     if (first !== undefined) {
@@ -137,20 +138,40 @@ async function appendTo(
       if (session.payload.length > 0) await keep(session.payload);
       for (let chunk: Buffer | undefined = first; chunk !== undefined; chunk = await body.next()) {
         if (chunk.length > 0) await keep(chunk);
+        if (saving?.settled === false) continue;
         const now = context.clock();
         if (unsaved < checkpointBytes && now - saved < checkpointMilliseconds) continue;
-        session = await checkpoint(context, id, session, writer, hash.state());
+        session = (await saving?.session) ?? session;
+        saving = inBackground(checkpoint(context, id, session, writer, hash.state()));
         unsaved = 0;
         saved = now;
       }
+      session = (await saving?.session) ?? session;
       session = await checkpoint(context, id, session, writer, hash.finish());
     }
     if (body.failure !== undefined) throw body.failure;
     return { session, close: held.close };
   } catch (error) {
     await writer.close();
+    await saving?.session.catch(() => {});
     throw translate(error, id);
   }
+}
+
+/** A checkpoint that is under way while the body goes on. */
+interface Background {
+  readonly session: Promise<Session>;
+  settled: boolean;
+}
+
+function inBackground(session: Promise<Session>): Background {
+  const background: Background = { session, settled: false };
+  const settle = (): void => {
+    background.settled = true;
+  };
+  // A failure is met by whoever awaits the session next.
+  session.then(settle, settle);
+  return background;
 }
 
 async function checkpoint(
