@@ -30,8 +30,8 @@ export function createEngineSandbox(deps: {
       try {
         return await found.sandbox.run(input, context);
       } catch (error) {
-        // Perhaps the engine went away: look for it again next time.
-        found = undefined;
+        // A fault of the build says nothing about the engine; anything else may mean that it went away.
+        if (!(error instanceof JobFailed)) found = undefined;
         throw error;
       }
     },
