@@ -17,9 +17,14 @@ function isNewEnough(version) {
 
 /** The `node` that npm installed beside us, when the one that started us is too old. */
 function bundledNode() {
-  const candidates = [join(root, 'node_modules', 'node', 'bin', 'node')];
+  const candidates = [
+    join(root, 'node_modules', '.bin', 'node'),
+    join(root, 'node_modules', 'node', 'bin', 'node'),
+  ];
   try {
-    candidates.push(join(dirname(createRequire(import.meta.url).resolve('node/package.json')), 'bin', 'node'));
+    candidates.push(
+      join(dirname(createRequire(import.meta.url).resolve('node/package.json')), 'bin', 'node'),
+    );
   } catch {
     // Not installed: the message below says what to do.
   }
