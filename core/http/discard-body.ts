@@ -13,6 +13,8 @@ export function discardBody(request: IncomingMessage, limit = 32 * 1024 * 1024):
       return;
     }
     let left = limit;
+    // A reader that gave up in the middle would pause the request when its own buffer is full, and the rest would never come.
+    request.removeAllListeners('data');
     request.on('data', (chunk: Buffer) => {
       left -= chunk.length;
       if (left < 0) request.socket.destroy();
