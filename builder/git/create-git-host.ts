@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, statfs } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { Principal } from '../../core/auth/authorizer.ts';
@@ -15,6 +15,9 @@ import { createPushSession, type PushSession } from './push-session.ts';
 import { recoverPushes } from './recover-pushes.ts';
 import { readRefs } from './refs-document.ts';
 import { createRepositoryCache } from './repository-cache.ts';
+
+/** Bytes; below it a push is refused at once. */
+const leastFree = 1024 * 1024;
 
 export interface GitHostOptions {
   readonly store: ObjectStore;
@@ -60,6 +63,8 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
     if (refs === undefined) {
       return answer(response, 404, `there is no repository ${team}/${app} yet: push to create it`);
     }
+    // git's own words for it ("index-pack abnormal exit") help nobody.
+    if (writes && (await isFull(root))) return answer(response, 507, "the server's disk is full");
     const push =
       writes && !git.advertisement
         ? createPushSession(
@@ -133,6 +138,12 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
       await Promise.allSettled(running);
     },
   };
+}
+
+/** Whether not even a small push would fit. */
+async function isFull(folder: string): Promise<boolean> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize < leastFree;
 }
 
 function hostOf(header: string | undefined): { host?: string } {

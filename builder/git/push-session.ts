@@ -1,7 +1,7 @@
 import { resolve, sep } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Logger } from '../../core/log.ts';
-import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import { type ObjectStore, ObjectStoreFull } from '../../core/object-store/object-store.ts';
 import type { PushListener, RefUpdate } from './git-host.ts';
 import { gitKeys } from './git-keys.ts';
 import { listPacks, storePack } from './packs.ts';
@@ -114,7 +114,11 @@ export function createPushSession(
       return new Map();
     } catch (error) {
       log.error({ err: error, team, app }, 'refs of a push could not be stored');
-      return new Map(commands.map(({ ref }) => [ref, 'the store did not answer; fetch, then push again']));
+      const reason =
+        error instanceof ObjectStoreFull
+          ? "the server's disk is full"
+          : 'the store did not answer; fetch, then push again';
+      return new Map(commands.map(({ ref }) => [ref, reason]));
     }
   }
 
@@ -140,8 +144,9 @@ export function createPushSession(
   function run(socket: Duplex, task: Promise<void>): void {
     running.push(
       task.catch((error: unknown) => {
-        // Without an answer the hook fails and git refuses the push.
-        socket.destroy();
+        // Without the answer that it waits for the hook fails and git refuses the push.
+        if (error instanceof ObjectStoreFull) socket.end("brickyard: the server's disk is full\n");
+        else socket.destroy();
         log.error({ err: error, team, app }, 'push hook failed');
       }),
     );

@@ -1,4 +1,4 @@
-import { ObjectStoreUnavailable } from './object-store.ts';
+import { ObjectStoreFull, ObjectStoreUnavailable } from './object-store.ts';
 
 /** The `code` of an error of the operating system. */
 export function errorCode(error: unknown): string | undefined {
@@ -14,9 +14,8 @@ export function isMissing(error: unknown): boolean {
 export function unavailable(what: string, error: unknown): Error {
   const code = errorCode(error);
   if (code === undefined && error instanceof Error) return error;
-  const reason =
-    code === 'ENOSPC' || code === 'EDQUOT'
-      ? 'the disk is full: free space or enlarge it'
-      : (code ?? String(error));
-  return new ObjectStoreUnavailable(`${what}: ${reason}`, { cause: error });
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new ObjectStoreFull(`${what}: the disk is full: free space or enlarge it`, { cause: error });
+  }
+  return new ObjectStoreUnavailable(`${what}: ${code ?? String(error)}`, { cause: error });
 }

@@ -137,7 +137,12 @@ export class PreconditionFailed extends Error {
 
 /** The store could not answer, or the outcome of a write is unknown. */
 export class ObjectStoreUnavailable extends Error {
-  override readonly name = 'ObjectStoreUnavailable';
+  override readonly name: string = 'ObjectStoreUnavailable';
+}
+
+/** There is no room for more: reading goes on, and writing does once somebody makes room. */
+export class ObjectStoreFull extends ObjectStoreUnavailable {
+  override readonly name = 'ObjectStoreFull';
 }
 
 export class RangeNotSatisfiable extends Error {

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { TooManyAttempts } from '../../core/auth/authenticator.ts';
 import { BodyTooLarge } from '../../core/http/read-body.ts';
-import { ObjectStoreUnavailable } from '../../core/object-store/object-store.ts';
+import { ObjectStoreFull, ObjectStoreUnavailable } from '../../core/object-store/object-store.ts';
 import { isOciError, OciError, toErrorBody } from '../../oci/errors.ts';
 import { apiVersion } from './call.ts';
 
@@ -14,11 +14,16 @@ export interface ErrorAnswer {
   readonly ours: boolean;
 }
 
-/** `requestId` is told to the client for a 5xx, which says nothing else. */
+/** `requestId` is told to the client for a 5xx, which says nothing else (unless the disk is full). */
 export function describeError(error: unknown, requestId: () => string): ErrorAnswer {
   const known = toOciError(error);
   if (known.status >= 500) {
-    const unknown = new OciError('UNKNOWN', { detail: { requestId: requestId() } });
+    const full = [error, known.cause].some((reason) => reason instanceof ObjectStoreFull);
+    const detail = { requestId: requestId() };
+    // The one reason that whoever pushes may know, and can tell the right person.
+    const unknown = full
+      ? new OciError('UNAVAILABLE', { message: "the server's disk is full", detail })
+      : new OciError('UNKNOWN', { detail });
     const headers = known.status === 503 ? ['Retry-After', '2'] : [];
     return { status: known.status, headers, body: bodyOf(unknown), ours: true };
   }
