@@ -15,6 +15,7 @@ export interface FaultUpload {
   acknowledged: number;
   /** A final PUT was sent and its answer was lost. */
   finishing: boolean;
+  finished: boolean;
   /** How often the server said after a failure where to go on. */
   resumed: number;
 }
@@ -31,6 +32,7 @@ export function planUpload(repository: string, content: Content, random: Random)
     location: undefined,
     acknowledged: 0,
     finishing: false,
+    finished: false,
     resumed: 0,
   };
 }
@@ -70,12 +72,13 @@ export async function runUpload(http: Http, upload: FaultUpload): Promise<void> 
   });
   if (answer.status !== 201) throw unexpected(`the end of ${location}`, answer);
   upload.finishing = false;
+  upload.finished = true;
 }
 
-/** Asks where the same session stands and goes on from there to the end. False: the session had not been acknowledged. */
+/** Asks where the same session stands and goes on from there to the end. False: the session had not been acknowledged, or its end was. */
 export async function resumeUpload(http: Http, upload: FaultUpload): Promise<boolean> {
   const { location, content } = upload;
-  if (location === undefined) return false;
+  if (location === undefined || upload.finished) return false;
   const status = await http.send('GET', location);
   if (status.status === 404 && upload.finishing) {
     // The server had finished and only its answer was lost; the same PUT again must be answered as the first one was.
