@@ -37,7 +37,9 @@ async function serve(context: CliContext, wanted: readonly ServeRole[], flags: S
   const insecureOpen = flags.insecureOpen ?? false;
   const address = checkListenAddress(config, { insecureOpen });
   const http = wanted.includes('registry') || wanted.includes('builder');
-  const stopped = untilSignal();
+  const stopped = untilSignal().then(() => {
+    context.stderr('brickyard: stopping; a second Ctrl-C stops at once\n');
+  });
   const supervisor = await startSupervisor({
     serve: {
       roles: wanted,
@@ -46,8 +48,10 @@ async function serve(context: CliContext, wanted: readonly ServeRole[], flags: S
     },
     httpProcesses: http ? config.processes || availableParallelism() : 0,
     worker: wanted.includes('worker'),
+    cancelled: stopped,
     say: (line) => context.stderr(`brickyard: ${line}\n`),
   });
+  if (supervisor === undefined) return;
   if (http) {
     const url = `http://${formatListenAddress({ host: address.host, port: supervisor.port })}`;
     context.stderr(`brickyard: listening on ${url}, data in ${config.data}\n`);
@@ -58,7 +62,6 @@ async function serve(context: CliContext, wanted: readonly ServeRole[], flags: S
     context.stderr(`brickyard: building, data in ${config.data}\n`);
   }
   await stopped;
-  context.stderr('brickyard: stopping; a second Ctrl-C stops at once\n');
   await supervisor.stop();
 }
 

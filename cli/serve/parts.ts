@@ -1,5 +1,5 @@
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { BuilderDeps } from '../../builder/main.ts';
 import { type Accounts, createAccounts } from '../../core/auth/accounts.ts';
 import type { Authenticator } from '../../core/auth/authenticator.ts';
@@ -85,7 +85,7 @@ export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
 export function openStore(config: Config): FilesystemStore {
   const root = join(config.data, 'store');
   try {
-    mkdirSync(root, { recursive: true });
+    makeFolder(root);
   } catch (cause) {
     throw new UserError(
       `cannot make the data folder ${root}: ${(cause as Error).message}\n` +
@@ -94,4 +94,17 @@ export function openStore(config: Config): FilesystemStore {
     );
   }
   return createFilesystemStore({ root });
+}
+
+/** `mkdirSync` with `recursive` turns for ever where a file system lets nobody make folders and says "no such file" (/proc, /sys). */
+function makeFolder(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  const parent = dirname(path);
+  if (parent !== path) makeFolder(parent);
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    // Another process of the same server may have been faster.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !statSync(path).isDirectory()) throw error;
+  }
 }

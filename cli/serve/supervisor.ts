@@ -10,6 +10,8 @@ export interface SupervisorOptions {
   readonly httpProcesses: number;
   /** Whether a process for builds runs beside them. */
   readonly worker: boolean;
+  /** Ends the start; then the supervisor is undefined. */
+  readonly cancelled?: Promise<unknown>;
   /** One line for the operator, e.g. that a child died and was started again. */
   readonly say: (line: string) => void;
 }
@@ -29,12 +31,18 @@ const stopWithinMs = 15_000;
  * best-effort events (wake-ups, live log lines), so a lost supervisor costs no data.
  * Errors: UserError when a child cannot start (port in use, bad store, …).
  */
-export async function startSupervisor(options: SupervisorOptions): Promise<Supervisor> {
+export async function startSupervisor(options: SupervisorOptions): Promise<Supervisor | undefined> {
   // `.ts` in the checkout, `.js` in the published package: the same as this file.
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const exec = join(import.meta.dirname, `child.${extension}`);
   const children = new Set<Worker>();
   let stopping = false;
+
+  // A second Ctrl-C means at once: children that wait for a request or a slow disk would outlive us.
+  const killAll = (): void => {
+    for (const child of children) child.process.kill('SIGKILL');
+  };
+  process.once('exit', killAll);
 
   const relay = (from: Worker, message: FromChild): void => {
     if (message.type !== 'event') return;
@@ -74,18 +82,22 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
       (child) => new Promise<void>((resolve) => child.once('exit', () => resolve())),
     );
     for (const child of children) send(child, { type: 'stop' });
-    const force = setTimeout(() => {
-      for (const child of children) child.process.kill('SIGKILL');
-    }, stopWithinMs);
+    const force = setTimeout(killAll, stopWithinMs);
     await Promise.all(ended);
     clearTimeout(force);
+    process.off('exit', killAll);
   };
 
   try {
     const http = Array.from({ length: options.httpProcesses }, () => start('http'));
     const others = options.worker ? [start('worker')] : [];
-    const [port] = await Promise.all([...http, ...others]);
-    return { port: port ?? 0, stop };
+    const ready = Promise.all([...http, ...others]);
+    const ports = await Promise.race([ready, options.cancelled?.then(() => undefined) ?? ready]);
+    if (ports !== undefined) return { port: ports[0] ?? 0, stop };
+    // Children that are stopped while they start reject it, which is no news.
+    ready.catch(() => {});
+    await stop();
+    return undefined;
   } catch (error) {
     await stop();
     throw error;
