@@ -24,9 +24,11 @@ export async function deleteManifest(
   for (;;) {
     const record = await readManifestRecord(context, repository, digest);
     if (!isReadable(record)) throw new OciError('MANIFEST_UNKNOWN', { detail: { digest } });
+    // Also before: whoever dies in between must not leave tags that are listed and lead nowhere.
+    await buryTags(context, repository, digest, record);
     if (!(await buryRecord(context, manifestKey(repository, digest), record))) continue;
     await context.store.deleteMany(ownKeys(repository, digest, record));
-    await buryTags(context, repository, digest);
+    await buryTags(context, repository, digest, undefined);
     return;
   }
 }
@@ -45,10 +47,15 @@ function ownKeys(repository: string, digest: Digest, record: ReadableManifest): 
 }
 
 /**
- * Ends every tag that still points at the deleted manifest. Entries of other versions are left alone: their tag may be on
- * its way from a push that will find the record gone and start over.
+ * Ends every tag that points at the manifest while its record is `going`, or is no more. Entries of other versions are left
+ * alone: their tag may be on its way from a push that will find the record gone and start over.
  */
-async function buryTags(context: StoreContext, repository: string, digest: Digest): Promise<void> {
+async function buryTags(
+  context: StoreContext,
+  repository: string,
+  digest: Digest,
+  going: ReadableManifest | undefined,
+): Promise<void> {
   const prefix = tagsOfPrefix(repository, digest);
   let startAfter: string | undefined;
   do {
@@ -60,7 +67,7 @@ async function buryTags(context: StoreContext, repository: string, digest: Diges
       if (tag.header?.nonce !== entry.version) return;
       const record = await readManifestRecord(context, repository, digest, { headerOnly: true });
       // Pushed again meanwhile: the tag is right.
-      if (isReadable(record)) return;
+      if (isReadable(record) && record.etag !== going?.etag) return;
       await buryTag(context, repository, entry.name, tag);
     });
     startAfter = page.next;

@@ -154,19 +154,28 @@ describe('PUT manifest', () => {
   it('keeps its tag from a DELETE that began before it', async () => {
     await put();
     const plain = { ...store };
-    let interfered = false;
+    let lists = 0;
     vi.spyOn(store, 'list').mockImplementation(async (options) => {
-      if (options.prefix.includes('/_tagsof/') && !interfered) {
-        interfered = true;
-        await put();
-      }
+      // The first is before the record goes.
+      if (options.prefix.includes('/_tagsof/') && ++lists === 2) await put();
       return plain.list(options);
     });
 
     await registry.deleteManifest('team/app', digest);
 
-    expect(interfered).toBe(true);
+    expect(lists).toBe(2);
     expect((await registry.getManifest('team/app', 'v1')).bytes.equals(bytes)).toBe(true);
+  });
+
+  it('is deleted without leaving a tag that leads nowhere, wherever the DELETE dies', async () => {
+    await put();
+    vi.spyOn(store, 'deleteMany').mockRejectedValue(new ObjectStoreUnavailable('died'));
+
+    await expectCode('UNAVAILABLE', () => registry.deleteManifest('team/app', digest));
+
+    const { entries } = await registry.listTags('team/app', { limit: 10 });
+    for (const tag of entries) expect((await registry.resolveManifest('team/app', tag)).digest).toBe(digest);
+    await expectCode('MANIFEST_UNKNOWN', () => registry.getManifest('team/app', digest));
   });
 
   it('creates an immutable tag once, confirms it, and refuses to move it', async () => {
