@@ -73,7 +73,10 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       });
     },
     // Its own lines (where it listens) are the composer's to say.
-    loggerInstance: log.child({}, { level: log.isLevelEnabled('warn') ? 'warn' : log.level }) as FastifyBaseLogger,
+    loggerInstance: log.child(
+      {},
+      { level: log.isLevelEnabled('warn') ? 'warn' : log.level },
+    ) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: 1024 * 1024,
     // 404 instead of a redirect or a guess: paths are compared exactly.

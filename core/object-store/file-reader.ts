@@ -1,8 +1,9 @@
-import { close, closeSync, fstatSync, openSync, read as readCallback, statSync } from 'node:fs';
-import { Readable } from 'node:stream';
+import { closeSync, fstatSync, openSync, read as readCallback, statSync } from 'node:fs';
+import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { filePath } from './byte-path.ts';
 import { isMissing, unavailable } from './file-errors.ts';
+import { FileStream } from './file-stream.ts';
 import { FileObject, FileVersion, readWhole } from './file-version.ts';
 import {
   type ObjectInfo,
@@ -10,13 +11,12 @@ import {
   type StoredObject,
   type StoredStream,
 } from './object-store.ts';
+import { createReadBuffers, type ReadBuffers } from './read-buffers.ts';
 
 const readAt = promisify(readCallback);
 
 /** Up to this much is read on the spot: from the page cache that takes 8 µs, a trip through the thread pool 60. */
 const READ_AT_ONCE = 64 * 1024;
-/** One read of a stream. Larger reads gain nothing, smaller ones pay the trip through the thread pool more often. */
-const STREAM_CHUNK = 512 * 1024;
 
 export async function readFileObject(
   path: string,
@@ -50,6 +50,7 @@ export function fileInfo(path: string): ObjectInfo | undefined {
 export function streamFileObject(
   path: string,
   range: { start: number; end: number } | undefined,
+  buffers: ReadBuffers,
 ): StoredStream | undefined {
   const fd = openExisting(path);
   if (fd === undefined) return undefined;
@@ -59,40 +60,16 @@ export function streamFileObject(
       throw new RangeNotSatisfiable(stat.size);
     }
     const end = range === undefined ? stat.size : Math.min(range.end + 1, stat.size);
-    return new FileObject(path, stat, createFileStream(fd, range?.start ?? 0, end));
+    return new FileObject(path, stat, new FileStream(fd, range?.start ?? 0, end, buffers));
   } catch (error) {
     closeSync(fd);
     throw unavailable('opening an object', error);
   }
 }
 
-/** Bytes from `start` up to, not with, `end` of an open file, which it closes. At most two chunks are in memory. */
+/** For bytes that are read back, not sent. Closes the file. */
 export function createFileStream(fd: number, start: number, end: number): Readable {
-  let position = start;
-  return new Readable({
-    highWaterMark: STREAM_CHUNK,
-    read() {
-      const length = Math.min(STREAM_CHUNK, end - position);
-      if (length <= 0) {
-        this.push(null);
-        return;
-      }
-      readCallback(fd, Buffer.allocUnsafeSlow(length), 0, length, position, (error, count, buffer) => {
-        if (error !== null) {
-          this.destroy(unavailable('reading an object', error));
-        } else if (count === 0) {
-          this.destroy(unavailable('reading an object', new Error('it is shorter than it was')));
-        } else {
-          position += count;
-          this.push(count === buffer.length ? buffer : buffer.subarray(0, count));
-        }
-      });
-    },
-    destroy(error, callback) {
-      // A read may still be under way, perhaps of another file that was given this number: it fills a buffer that nobody looks at.
-      close(fd, (closeError) => callback(error ?? closeError));
-    },
-  });
+  return new FileStream(fd, start, end, createReadBuffers());
 }
 
 async function readAsync(fd: number, length: number): Promise<Buffer> {

@@ -16,6 +16,7 @@ import { toByteString } from './key.ts';
 import { directoryPath, objectPath } from './key-path.ts';
 import { createKeyLocks } from './locks.ts';
 import { type ObjectStore, PreconditionFailed, type PutOptions } from './object-store.ts';
+import { createReadBuffers } from './read-buffers.ts';
 import { syncTree } from './sync-tree.ts';
 
 export interface FilesystemStore extends ObjectStore {
@@ -46,6 +47,7 @@ export function createFilesystemStore(options: FilesystemStoreOptions): Filesyst
   const locks = createKeyLocks(`${root}/locks`);
   const directories = createDirectorySync(top);
   const entries = createDirectoryEntries();
+  const buffers = createReadBuffers();
   const locate = (key: string): string => `${top}/${objectPath(key)}`;
 
   const check = (path: string, { ifNoneMatch, ifMatch }: PutOptions): void => {
@@ -109,7 +111,7 @@ export function createFilesystemStore(options: FilesystemStoreOptions): Filesyst
     put,
     deleteMany,
     get: (key, { limit } = {}) => readFileObject(locate(key), limit),
-    getStream: async (key, range) => streamFileObject(locate(key), range),
+    getStream: async (key, range) => streamFileObject(locate(key), range, buffers),
     head: async (key) => fileInfo(locate(key)),
     delete: (key) => deleteMany([key]),
     list: async (listing) => {

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { sendBody } from '../../core/http/send-body.ts';
 import { parseDigest } from '../../oci/digest.ts';
 import { parseRange } from '../../oci/range.ts';
 import { answer, apiVersion, type Call } from './call.ts';
@@ -52,10 +52,10 @@ async function send(call: Call, status: number, headers: string[], body: Readabl
   response.writeHead(status, headers);
   call.idle.watchResponse(response);
   try {
-    await pipeline(body, response);
+    await sendBody(body, response);
   } catch (error) {
     // Whoever pulls may leave at any time. The store failing in the middle is ours; the status is sent already, so all
-    // that can be done is to end the connection short of Content-Length, which `pipeline` did.
+    // that can be done is to end the connection short of Content-Length, which `sendBody` did.
     if (body.errored !== null && body.errored === error) {
       call.log.error({ err: error, repository: repositoryOf(call) }, 'blob could not be read to its end');
     }
