@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { load, pullBlob, pushBlob, pushManifest, randomFile } from '../http.ts';
+import { loadGet, loadHead, pullBlob, pushBlob, pushManifest, randomFile } from '../http.ts';
 import { alternate, type Comparison, memoryBytes, type Sample, timed } from '../measure.ts';
 import type { BenchRegistry } from '../peers.ts';
 
@@ -13,6 +13,7 @@ export interface RegistryBench {
 }
 
 const megabyte = 1_000_000;
+const loadSeconds = 5;
 const manifestType = 'application/vnd.oci.image.manifest.v1+json';
 
 /** Push of one 300 MB blob: POST, one streamed PATCH, PUT. Every pair has fresh bytes, so nothing is deduplicated. */
@@ -76,16 +77,13 @@ export async function reads(bench: RegistryBench): Promise<Comparison[]> {
     await pushBlob(registry.url, 'bench/read', file, digest);
     await pushManifest(registry.url, 'bench/read', 'v1', [{ digest, size: 300 * megabyte }]);
   }
-  const script = join(bench.scratch, 'wrk.lua');
-  const loaded = async (registry: BenchRegistry, path: string, method: string): Promise<Sample> => {
+  const loaded = async (
+    registry: BenchRegistry,
+    load: (base: string) => Promise<number>,
+  ): Promise<Sample> => {
     let rate = 0;
     const sample = await timed(registry.pid, async () => {
-      rate = await load(`${registry.url}/v2/bench/read/${path}`, {
-        method,
-        accept: manifestType,
-        seconds: 5,
-        script,
-      });
+      rate = await load(`${registry.url}/v2/bench/read`);
     });
     return { value: rate, cpuSeconds: sample.cpuSeconds };
   };
@@ -110,7 +108,7 @@ export async function reads(bench: RegistryBench): Promise<Comparison[]> {
     better: 'higher',
     target: 10,
     peerName,
-    ...(await both((r) => loaded(r, 'manifests/v1', 'GET'))),
+    ...(await both((r) => loaded(r, (base) => loadGet(`${base}/manifests/v1`, manifestType, loadSeconds)))),
   });
   bench.say('blob HEAD …');
   results.push({
@@ -119,7 +117,7 @@ export async function reads(bench: RegistryBench): Promise<Comparison[]> {
     better: 'higher',
     target: 10,
     peerName,
-    ...(await both((r) => loaded(r, `blobs/${digest}`, 'HEAD'))),
+    ...(await both((r) => loaded(r, (base) => loadHead(`${base}/blobs/${digest}`, loadSeconds)))),
   });
   bench.say('blob GET …');
   results.push({
