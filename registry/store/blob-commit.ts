@@ -44,7 +44,7 @@ export async function commitBlob(context: StoreContext, commit: BlobCommit): Pro
 }
 
 async function commitPointer(context: StoreContext, commit: BlobCommit): Promise<UsablePointer | undefined> {
-  const { digest, size, bytes } = commit;
+  const { repository, digest, size, bytes } = commit;
   let completed = false;
   for (;;) {
     const pointer = await readPointer(context, digest, { headerOnly: true });
@@ -65,7 +65,7 @@ async function commitPointer(context: StoreContext, commit: BlobCommit): Promise
       if ('dataKey' in bytes) await bytes.discard();
       return undefined;
     }
-    const header = { state: 'live', gen: context.random(), size } as const;
+    const header = { state: 'live', gen: context.random(), size, home: repository } as const;
     const written = await replaceRecord<PointerHeader>(
       context,
       pointerKey(digest),

@@ -110,7 +110,7 @@ export async function mountBlob(
   return false;
 }
 
-/** The target itself, then whatever the references name; one page of them. */
+/** The target itself, where the blob was pushed first, then whatever the references name; one page of them. */
 async function* repositoriesHolding(
   context: StoreContext,
   digest: Digest,
@@ -118,6 +118,11 @@ async function* repositoriesHolding(
 ): AsyncGenerator<string> {
   yield target;
   const seen = new Set([target]);
+  const home = (await readPointer(context, digest, { headerOnly: true })).header?.home;
+  if (home !== undefined && !seen.has(home)) {
+    seen.add(home);
+    yield home;
+  }
   const prefix = blobReferencesPrefix(digest);
   const page = await context.store.list({ prefix });
   for (const { key } of page.objects) {

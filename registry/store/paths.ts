@@ -4,7 +4,7 @@ import { type Digest, digestAlgorithm, digestHex } from '../../oci/digest.ts';
  * Every key that the registry writes. Nothing else in the house spells one.
  *
  *   data/<2hex>/<unique id>                                bytes, written once, never overwritten
- *   blobs/<alg>/<hex>                                      pointer {live|condemned|deleting, nonce, gen, dataKey|inline, size}
+ *   blobs/<alg>/<hex>                                      pointer {live|condemned|deleting, nonce, gen, dataKey|inline, size, home}
  *   repos/<name>/_blobs/<alg>:<hex>                        membership link {gen}: the right to read this blob here
  *   repos/<name>/_manifests/<alg>:<hex>                    record {pending|committed|condemned, nonce, attempt, …} + exact bytes
  *   repos/<name>/_tags/<tag>                               {nonce, digest, mediaType, size}

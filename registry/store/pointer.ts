@@ -16,6 +16,8 @@ export interface PointerHeader extends RecordHeader {
   readonly size: number;
   /** Undefined: the bytes are the record's payload. */
   readonly dataKey?: string;
+  /** Where this incarnation was pushed first: a hint for mounts without `from`, and no right to anything. */
+  readonly home?: string;
 }
 
 export type Pointer = Versioned<PointerHeader>;
