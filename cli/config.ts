@@ -72,6 +72,14 @@ export const configSchema = Type.Object({
       }),
     ),
   }),
+  registry: Type.Object({
+    /** Sparse images: the specification lets a registry refuse them. */
+    allowMissingBlobs: Type.Boolean({
+      default: false,
+      description:
+        'Accept manifests whose layers or config are not in the repository, instead of MANIFEST_BLOB_UNKNOWN.',
+    }),
+  }),
   redis: Type.Object({
     url: Type.Optional(
       Type.Unsafe<undefined>({

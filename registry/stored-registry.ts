@@ -23,6 +23,11 @@ export interface StoredRegistryOptions {
   /** 32 fresh lower-case hex digits; default from the system's random source. */
   readonly random?: () => string;
   readonly log?: StoreLog;
+  /**
+   * Accept manifests whose layers or config are not in the repository; default false: MANIFEST_BLOB_UNKNOWN.
+   * Such a manifest is served, and what is missing stays missing until somebody pushes it.
+   */
+  readonly allowMissingBlobs?: boolean;
   /** Bytes of manifests kept in memory; default 64 MiB. */
   readonly manifestCacheBytes?: number;
 }
@@ -35,6 +40,7 @@ export function createStoredRegistry(options: StoredRegistryOptions): Registry {
     wait: options.wait ?? ((milliseconds) => sleep(milliseconds)),
     random: options.random ?? (() => randomBytes(16).toString('hex')),
     log: options.log ?? { warn: () => {} },
+    allowMissingBlobs: options.allowMissingBlobs ?? false,
   };
   const cache: ManifestCache = new LRUCache({
     maxSize: options.manifestCacheBytes ?? 64 * 1024 * 1024,

@@ -59,7 +59,7 @@ export async function createParts(options: ServeOptions): Promise<Parts> {
     accounts,
     authenticator: accounts?.authenticator ?? createOpenAuthenticator(),
     authorizer: accounts?.authorizer ?? openAuthorizer,
-    registry: createStoredRegistry({ store }),
+    registry: createStoredRegistry({ store, allowMissingBlobs: config.registry.allowMissingBlobs }),
     cacheDir: join(config.data, 'cache'),
     async close() {
       await accounts?.close();

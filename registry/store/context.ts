@@ -14,4 +14,6 @@ export interface StoreContext {
   /** 128 fresh random bits as 32 lower-case hex digits: nonces, generations, attempts, ids. */
   readonly random: () => string;
   readonly log: StoreLog;
+  /** Manifests may name layers and configs that the repository does not have (yet); see `putManifest`. */
+  readonly allowMissingBlobs: boolean;
 }

@@ -36,11 +36,12 @@ interface Push {
   readonly deadline: number;
 }
 
-/** Links that were live in step 1, by digest. */
-type Links = ReadonlyMap<Digest, Link>;
+/** The blob children that get a reference, each with its link where that was live in step 1. */
+type Links = ReadonlyMap<Digest, Link | undefined>;
 
 /**
  * The steps of design "PUT manifest M in repository R", numbered as there.
+ * With `allowMissingBlobs`, what is not there is referenced all the same: once pushed, a collector sees that it is needed.
  * Errors: MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, SIZE_TOO_LARGE, DENIED (an immutable tag).
  */
 export async function putManifest(
@@ -121,12 +122,12 @@ async function commitManifest(context: StoreContext, push: Push): Promise<Readab
       keepCommitted(context, repository, child),
     );
     // 5
-    const missing = await findMissing(context, links);
-    if (missing !== undefined) {
+    const fault = await findFault(context, push, links);
+    if (fault !== undefined) {
       // After an unknown outcome this throws, and the references stay for the scrub.
       await buryRecord(context, manifestKey(repository, digest), claim);
       await context.store.deleteMany(references);
-      throw unknownBlob(missing);
+      throw fault;
     }
     // 6
     const committed = await replaceRecord<ManifestHeader>(
@@ -147,11 +148,13 @@ async function readLinks(context: StoreContext, push: Push): Promise<Links> {
   const { blobs, optionalBlobs } = childrenOf(push.manifest);
   const digests = [...blobs, ...optionalBlobs];
   const links = await inParallel(digests, (digest) => readLink(context, push.repository, digest));
-  const live = new Map<Digest, Link>();
+  const live = new Map<Digest, Link | undefined>();
   for (const [index, digest] of digests.entries()) {
     const link = links[index];
     if (link?.header !== undefined) live.set(digest, link);
-    else if (index < blobs.length) throw unknownBlob(digest);
+    else if (index >= blobs.length) continue;
+    else if (context.allowMissingBlobs) live.set(digest, undefined);
+    else throw unknownBlob(digest);
   }
   // A foreign layer that is here is kept alive like any other; one whose blob is gone must not stop the push.
   for (const digest of optionalBlobs) {
@@ -189,12 +192,20 @@ function referenceKeys(push: Push, links: Links, attempt: string): string[] {
 }
 
 /** Step 5: references are written, so from now on a collector sees them; what it did before has to be seen here. */
-async function findMissing(context: StoreContext, links: Links): Promise<Digest | undefined> {
-  const missing = await inParallel([...links], async ([digest, link]) => {
-    const pointer = await keepAlive(context, digest);
-    return pointer !== undefined && opens(link, pointer) ? undefined : digest;
+async function findFault(context: StoreContext, push: Push, links: Links): Promise<OciError | undefined> {
+  const { config, layers, manifests } = push.manifest;
+  const descriptors = [...(config === undefined ? [] : [config]), ...layers, ...manifests];
+  const faults = await inParallel([...links], async ([digest, link]) => {
+    const pointer = link === undefined ? undefined : await keepAlive(context, digest);
+    if (link === undefined || pointer === undefined || !opens(link, pointer)) {
+      return context.allowMissingBlobs ? undefined : unknownBlob(digest);
+    }
+    // A client that trusts the descriptor would read too little, or refuse the whole image.
+    const { size } = pointer.header;
+    const wrong = descriptors.find((descriptor) => descriptor.digest === digest && descriptor.size !== size);
+    return wrong === undefined ? undefined : wrongSize(wrong, size);
   });
-  return missing.find((digest) => digest !== undefined);
+  return faults.find((fault) => fault !== undefined);
 }
 
 /** Written even when an earlier push committed the record: that push may have died before it came here. */
@@ -213,4 +224,11 @@ function checkDeadline(context: StoreContext, push: Push): void {
 
 function unknownBlob(digest: Digest): OciError {
   return new OciError('MANIFEST_BLOB_UNKNOWN', { detail: { digest } });
+}
+
+function wrongSize({ digest, size }: Descriptor, actual: number): OciError {
+  return new OciError('MANIFEST_INVALID', {
+    message: `manifest invalid: ${digest} has ${actual} bytes, not ${size}`,
+    detail: { digest, size, actual },
+  });
 }

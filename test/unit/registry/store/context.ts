@@ -10,6 +10,7 @@ export function createContext(store: ObjectStore, overrides: Partial<StoreContex
     wait: async () => {},
     random: () => randomBytes(16).toString('hex'),
     log: { warn: () => {} },
+    allowMissingBlobs: false,
     ...overrides,
   };
 }
