@@ -1,5 +1,5 @@
 import { bodyStream } from '../../core/http/body-stream.ts';
-import { type Digest, parseDigest } from '../../oci/digest.ts';
+import { type Digest, type DigestAlgorithm, parseDigest } from '../../oci/digest.ts';
 import { isOciError, OciError } from '../../oci/errors.ts';
 import { parseContentRange } from '../../oci/range.ts';
 import { isRepositoryName } from '../../oci/reference.ts';
@@ -17,11 +17,7 @@ export async function startUpload(call: Call<'uploads'>): Promise<void> {
   const { registry, request } = call;
   const { repository } = call.route;
   const query = queryOf(call);
-  const algorithm = query.get('digest-algorithm');
-  if (algorithm !== null && algorithm !== 'sha256' && algorithm !== 'sha512') {
-    throw new OciError('DIGEST_INVALID', { message: 'digest algorithm is not supported' });
-  }
-
+  const algorithm = algorithmParameter(query);
   const digest = digestParameter(query, 'digest');
   if (digest !== undefined) {
     call.idle.watchBody(request);
@@ -37,7 +33,8 @@ export async function startUpload(call: Call<'uploads'>): Promise<void> {
     answerCreated(call, mount);
     return;
   }
-  const status = await registry.startUpload(repository, ownerOf(call));
+  const options = { ...ownerOf(call), ...(algorithm === undefined ? {} : { algorithm }) };
+  const status = await registry.startUpload(repository, options);
   answer(call, 202, sessionHeaders(repository, status));
 }
 
@@ -131,6 +128,13 @@ async function tryMount(call: Call<'uploads'>, digest: Digest, from: string | un
   const mayRead = (repository: string): boolean => authorizer.may(principal, 'pull', repository);
   if (from !== undefined && (!isRepositoryName(from) || !mayRead(from))) return false;
   return call.registry.mountBlob(call.route.repository, digest, from, mayRead);
+}
+
+/** Errors: DIGEST_INVALID for one that is not supported. */
+function algorithmParameter(query: URLSearchParams): DigestAlgorithm | undefined {
+  const algorithm = query.get('digest-algorithm') ?? undefined;
+  if (algorithm === undefined || algorithm === 'sha256' || algorithm === 'sha512') return algorithm;
+  throw new OciError('DIGEST_INVALID', { message: 'digest algorithm is not supported' });
 }
 
 /** Errors: DIGEST_INVALID, also for one that is given twice. */
