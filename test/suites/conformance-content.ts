@@ -47,13 +47,15 @@ interface ImageOptions {
   readonly emptyConfig?: boolean;
   readonly emptyLayer?: boolean;
   readonly data?: boolean;
+  /** One more layer, which nobody pushes. */
+  readonly absentLayer?: boolean;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly subject?: Descriptor;
   readonly extra?: Readonly<Record<string, unknown>>;
 }
 
 /** The data sets of the newer suite, with fresh random bytes. */
-export function conformanceSets(): readonly ConformanceSet[] {
+export function conformanceSets(options: { readonly sparseImages: boolean }): readonly ConformanceSet[] {
   return [
     build('an image', (set) => set.image({ tags: ['image'] })),
     build('an uncompressed image', (set) => set.image({ tags: ['uncompressed'], compressed: false })),
@@ -94,6 +96,9 @@ export function conformanceSets(): readonly ConformanceSet[] {
       const absent = { mediaType: mediaTypes.ociManifest, digest: digestOf(randomBytes(9)), size: 1024 };
       set.index([set.image(), absent], { tags: ['sparse-index'] });
     }),
+    ...(options.sparseImages
+      ? [build('a sparse image', (set) => set.image({ tags: ['sparse-image'], absentLayer: true }))]
+      : []),
     build('sha512', (set) => set.platforms(), 'sha512'),
     build('tags by parameter', (set) => set.platforms({ tags: ['p-1', 'p-2'], tagsByParameter: true })),
     build(
@@ -132,6 +137,9 @@ function build(
       const layers = Array.from({ length: options.layers ?? 2 }, () =>
         set.blob(layerBytes(options), layerType(options)),
       );
+      if (options.absentLayer) {
+        layers.push({ mediaType: mediaTypes.ociLayerGzip, digest: digestOf(randomBytes(9)), size: 2048 });
+      }
       const config = options.emptyConfig
         ? set.blob(Buffer.from('{}'), mediaTypes.ociEmpty)
         : set.blob(

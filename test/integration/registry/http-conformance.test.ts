@@ -20,3 +20,9 @@ conformanceSuite('conformance over the filesystem store', async () => {
   };
   return { url: server.url, close };
 });
+
+conformanceSuite(
+  'conformance of a registry that accepts images with missing layers',
+  () => startRegistryServer(createStoredRegistry({ store: createMemoryStore(), allowMissingBlobs: true })),
+  { missingBlobs: 'accepted' },
+);
