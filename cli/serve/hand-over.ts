@@ -7,27 +7,37 @@ interface ClusterMessage {
 }
 
 /**
- * Gives connections that a child had not yet taken when it died to another one. Node's round robin forgets them (a child's answer
- * to `newconn` is awaited for ever), and a client would wait on an open connection that nobody reads: as if dead, the child is made
- * to answer "not accepted". Call it before the child listens.
+ * Gives connections that a child had not yet taken when it died to another one, and ends them when there is none. Node's round robin
+ * forgets them (a child's answer to `newconn` is awaited for ever), and a client would wait on an open connection that nobody
+ * reads: as if dead, the child is made to answer "not accepted". Call what this returns for each child before it listens.
  */
-export function handOverConnections(child: Worker): void {
-  const offered = new Set<number>();
-  const channel = child.process;
-  const send = channel.send.bind(channel) as (...args: unknown[]) => boolean;
-  channel.send = ((message: ClusterMessage, ...rest: unknown[]) => {
-    if (message.act === 'newconn' && message.seq !== undefined) offered.add(message.seq);
-    return send(message, ...rest);
-  }) as typeof channel.send;
-  channel.on('internalMessage', ({ ack }: ClusterMessage) => {
-    if (ack !== undefined) offered.delete(ack);
-  });
-  const handOver = (): void => {
-    for (const ack of offered) {
-      channel.emit('internalMessage', { cmd: 'NODE_CLUSTER', ack, accepted: false });
-    }
+export function createHandOver(): (child: Worker) => void {
+  const listening = new Set<Worker>();
+  return (child) => {
+    const offered = new Map<number, { close(): void }>();
+    const channel = child.process;
+    const send = channel.send.bind(channel) as (...args: unknown[]) => boolean;
+    channel.send = ((message: ClusterMessage, connection: { close(): void }, ...rest: unknown[]) => {
+      if (message.act === 'newconn' && message.seq !== undefined) offered.set(message.seq, connection);
+      return send(message, connection, ...rest);
+    }) as unknown as typeof channel.send;
+    channel.on('internalMessage', ({ ack }: ClusterMessage) => {
+      if (ack !== undefined) offered.delete(ack);
+    });
+    const handOver = (): void => {
+      listening.delete(child);
+      for (const [ack, connection] of offered) {
+        if (listening.size > 0) {
+          channel.emit('internalMessage', { cmd: 'NODE_CLUSTER', ack, accepted: false });
+        } else {
+          offered.delete(ack);
+          connection.close();
+        }
+      }
+    };
+    child.on('listening', () => listening.add(child));
+    // In either order; what comes in between is only given up by the later one.
+    child.once('disconnect', handOver);
+    child.once('exit', handOver);
   };
-  // In either order; what comes in between is only given up by the later one.
-  child.once('disconnect', handOver);
-  child.once('exit', handOver);
 }

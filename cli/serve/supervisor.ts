@@ -1,7 +1,7 @@
 import cluster, { type Worker } from 'node:cluster';
 import { join } from 'node:path';
 import { UserError } from '../../core/user-error.ts';
-import { handOverConnections } from './hand-over.ts';
+import { createHandOver } from './hand-over.ts';
 import type { ChildKind, FromChild, ServeOptions, ToChild } from './messages.ts';
 
 export interface SupervisorOptions {
@@ -36,6 +36,7 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const exec = join(import.meta.dirname, `child.${extension}`);
   const children = new Set<Worker>();
+  const handOver = createHandOver();
   let stopping = false;
 
   // A second Ctrl-C means at once: children that wait for a request or a slow disk would outlive us.
@@ -53,7 +54,7 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
     new Promise((resolve, reject) => {
       cluster.setupPrimary({ exec, args: [kind] });
       const child = cluster.fork();
-      handOverConnections(child);
+      handOver(child);
       const startedAt = Date.now();
       children.add(child);
       child.on('message', (message: FromChild) => {
