@@ -1,10 +1,12 @@
 import { once } from 'node:events';
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createHttp, type Http } from '../../helpers/fault-http.ts';
 import { type Content, createContent, createRandom } from '../../helpers/fault-random.ts';
 import { childrenOf, processesOfGroup, restartServer } from '../../helpers/fault-server.ts';
 import { type FaultUpload, planUpload, resumeUpload } from '../../helpers/fault-upload.ts';
+import { freePort } from '../../helpers/free-port.ts';
 import { waitFor } from '../../helpers/process.ts';
 import { startServer, type TestServer } from '../../helpers/server.ts';
 import { createTempDirectory, type TempDirectory } from '../../helpers/temp.ts';
@@ -126,6 +128,28 @@ describe('uploads over two processes', () => {
       expect((await Promise.all(asked)).map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 200]);
     }
   });
+});
+
+it('ends the connections of its only process when that dies, and serves again on the same port', async () => {
+  const server = await startServer({ port: await freePort(), env: { BRICKYARD_PROCESSES: '1' } });
+  const http = createHttp(() => server.url);
+  try {
+    const [victim] = (await childrenOf(server)).filter(({ kind }) => kind === 'http');
+    process.kill(victim?.pid ?? 0, 'SIGSTOP');
+    const sockets = Array.from({ length: 4 }, () => connect(server.port, '127.0.0.1').on('error', () => {}));
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+    const closed = sockets.map((socket) => once(socket.resume(), 'close'));
+    process.kill(victim?.pid ?? 0, 'SIGKILL');
+
+    await Promise.all(closed);
+    const answer = await waitFor(() => http.send('GET', '/v2/').catch(() => undefined), {
+      what: 'the next process',
+    });
+    expect(answer.status).toBe(200);
+  } finally {
+    http.close();
+    await server.remove();
+  }
 });
 
 describe('a server that is asked to stop', () => {
