@@ -5,6 +5,10 @@ export interface Identity {
   readonly principal: Principal;
   /** Rights of this very request: the rules, cut down to the token's scopes where one was used. */
   readonly authorizer: Authorizer;
+  /**
+   * Where a token was used: the rules alone. Gives no right; tells whether another token would help.
+   */
+  readonly unscoped?: Authorizer;
 }
 
 export interface Authenticator {

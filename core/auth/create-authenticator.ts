@@ -21,7 +21,7 @@ export function createAuthenticator({ passwords, tokens, authorizer }: Authentic
       const credentials = parseAuthorization(authorization);
       if (credentials.kind === 'bearer') {
         const { principal, access } = await tokens.verify(credentials.token);
-        return { principal, authorizer: withinScopes(authorizer, access) };
+        return { principal, authorizer: withinScopes(authorizer, access), unscoped: authorizer };
       }
       await passwords.check(credentials.user, credentials.password, address);
       return { principal: { name: credentials.user, anonymous: false }, authorizer };

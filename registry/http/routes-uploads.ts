@@ -121,12 +121,17 @@ function writeOptions(call: Call<'upload'>): WriteOptions {
 
 /**
  * Whether `digest` became readable here without moving bytes. A repository that the caller may not read is treated as one
- * that has no such blob: the answer must not tell which.
+ * that has no such blob: the answer must not tell which. Errors: DENIED where the caller may read it, but not with this token:
+ * the challenge then names both scopes, and the next try needs no upload.
  */
 async function tryMount(call: Call<'uploads'>, digest: Digest, from: string | undefined): Promise<boolean> {
-  const { principal, authorizer } = call.identity;
+  const { principal, authorizer, unscoped } = call.identity;
   const mayRead = (repository: string): boolean => authorizer.may(principal, 'pull', repository);
-  if (from !== undefined && (!isRepositoryName(from) || !mayRead(from))) return false;
+  if (from !== undefined && !isRepositoryName(from)) return false;
+  if (from !== undefined && !mayRead(from)) {
+    if (unscoped?.may(principal, 'pull', from) === true) throw new OciError('DENIED');
+    return false;
+  }
   return call.registry.mountBlob(call.route.repository, digest, from, mayRead);
 }
 

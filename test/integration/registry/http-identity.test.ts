@@ -143,6 +143,21 @@ describe('signing in', () => {
     expect(answer.headers['www-authenticate']).toContain('error="insufficient_scope"');
   });
 
+  it('a mount whose token does not cover the source is challenged for both scopes, if its owner may read there', async () => {
+    const push = 'repository:shared/second:pull,push';
+    const mount = (from: string, headers: { authorization: string }): Promise<HttpAnswer> =>
+      call('POST', `/v2/shared/second/blobs/uploads/?mount=${secretDigest}&from=${from}`, { headers });
+    const refused = await mount('shared/app', await token('pusher', push));
+    expect([refused.status, refused.code]).toEqual([401, 'DENIED']);
+    const scope = `${push} repository:shared/app:pull`;
+    expect(refused.headers['www-authenticate']).toContain(`scope="${scope}",error="insufficient_scope"`);
+    expect((await mount('shared/app', await token('pusher', scope))).status).toBe(201);
+
+    for (const from of ['private/app', 'private/absent']) {
+      expect((await mount(from, await token('pusher', push))).status).toBe(202);
+    }
+  });
+
   it('a password whose account may not is 403, as nothing else could be fetched', async () => {
     const answer = await call('POST', '/v2/shared/app/blobs/uploads/', { headers: basic('reader') });
 
