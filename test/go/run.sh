@@ -2,9 +2,15 @@
 # OCI's own conformance suites, in Go, against `brickyard serve` (`npm run test:go`; Go 1.24 or newer).
 #
 # The legacy suite runs with all four workflows. The newer one runs at OCI_VERSION stable and dev, sparse manifests included.
-# Both are fetched through the Go module proxy as the versions below; a proxy that does not have one makes this fail and say so:
-# a suite that did not run has not passed. Nothing is left behind but Go's own caches.
+# Both run twice: against an open server, and against one with accounts, signed in.
+# The newer suite's server has registry.allowMissingBlobs on: with OCI_DATA_SPARSE the suite asks for 201 for an image with a
+# missing layer, which the specification leaves to the registry and which Brickyard refuses otherwise.
 #
+# Go's module client fetches the suites, as the versions below, or a folder is named. A suite that cannot be had is a failure
+# that says so: what did not run has not passed. Nothing is left behind but Go's own caches.
+#
+#   OCI_CONFORMANCE_SOURCE         folder with the newer suite's Go package (`conformance/` of a checkout of
+#                                  github.com/opencontainers/distribution-spec), where it cannot be fetched
 #   BRICKYARD_CONFORMANCE_LEGACY   version of the legacy suite's module; the first that can be fetched of several
 #   BRICKYARD_CONFORMANCE          version of the newer suite's module; default main
 #   BRICKYARD_CONFORMANCE_ONLY     legacy | new: run only this one
@@ -16,6 +22,10 @@ module=github.com/opencontainers/distribution-spec/conformance
 legacy_versions=${BRICKYARD_CONFORMANCE_LEGACY:-v0.0.0-20250123160558-a139cc423184 v0.0.0-20231101194043-f2182352d4cc v0.0.0-20230516164017-7fcdf80f3c8b}
 new_versions=${BRICKYARD_CONFORMANCE:-main}
 only=${BRICKYARD_CONFORMANCE_ONLY:-}
+source_folder=${OCI_CONFORMANCE_SOURCE:-}
+# For the suites alone: what the environment says of accounts and sparse images must not decide what is tested.
+unset OCI_USERNAME OCI_PASSWORD OCI_CONFORMANCE_SOURCE
+password=conformance
 
 say() { printf '%s\n' "$*"; }
 
@@ -48,12 +58,18 @@ fetch() {
   return 1
 }
 
-# start_server <data>: an empty registry on a free port, as $url.
+# start_server <data> <open|accounts>: an empty registry on a free port, as $url; further arguments are its settings.
 start_server() {
-  local port
+  local port data=$1 mode=$2
+  shift 2
   port=$(node -e "const s=require('net').createServer().listen(0,'127.0.0.1',()=>{console.log(s.address().port);s.close()})")
   url=http://127.0.0.1:$port
-  BRICKYARD_LISTEN=127.0.0.1:$port BRICKYARD_DATA=$1 node bin/brickyard.js serve registry >"$work/serve.log" 2>&1 &
+  credentials=()
+  if [ "$mode" = accounts ]; then
+    set -- "BRICKYARD_AUTH_HTPASSWD=$work/users.htpasswd" "$@"
+    credentials=(OCI_USERNAME=conformance "OCI_PASSWORD=$password")
+  fi
+  env "BRICKYARD_LISTEN=127.0.0.1:$port" "BRICKYARD_DATA=$data" "$@" node bin/brickyard.js serve registry >"$work/serve.log" 2>&1 &
   server=$!
   for _ in $(seq 100); do
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return 0; fi
@@ -71,50 +87,65 @@ stop_server() {
 }
 
 run_legacy() {
-  local version
+  local version mode
   # shellcheck disable=SC2086
   version=$(fetch legacy $legacy_versions) || { failures+=("legacy: the Go module proxy has no version of $module that was asked for"); return; }
   say "== legacy suite $version"
   (cd "$work/legacy" && go test -c -o "$work/legacy.test" .)
-  start_server "$work/legacy-data"
-  local status=0
-  (
-    cd "$work" && OCI_ROOT_URL=$url OCI_NAMESPACE=conformance/one OCI_CROSSMOUNT_NAMESPACE=conformance/two \
-      OCI_TEST_PULL=1 OCI_TEST_PUSH=1 OCI_TEST_CONTENT_DISCOVERY=1 OCI_TEST_CONTENT_MANAGEMENT=1 \
-      OCI_AUTOMATIC_CROSSMOUNT=1 OCI_DELETE_MANIFEST_BEFORE_BLOBS=1 OCI_HIDE_SKIPPED_WORKFLOWS=1 ACK_GINKGO_DEPRECATIONS=1.16.5 \
-      ./legacy.test -test.v -ginkgo.noColor >legacy.log 2>&1
-  ) || status=$?
-  stop_server
-  grep -E '^(Ran [0-9]+ of|SUCCESS!|FAIL!|\[Fail\])' "$work/legacy.log" || true
-  [ "$status" = 0 ] || { failures+=("legacy: exit code $status"); tail -100 "$work/legacy.log"; }
+  for mode in open accounts; do
+    start_server "$work/legacy-data-$mode" "$mode"
+    local log=$work/legacy-$mode.log status=0
+    (
+      cd "$work" && env ${credentials[@]+"${credentials[@]}"} OCI_ROOT_URL="$url" OCI_NAMESPACE=conformance/one OCI_CROSSMOUNT_NAMESPACE=conformance/two \
+        OCI_TEST_PULL=1 OCI_TEST_PUSH=1 OCI_TEST_CONTENT_DISCOVERY=1 OCI_TEST_CONTENT_MANAGEMENT=1 \
+        OCI_AUTOMATIC_CROSSMOUNT=1 OCI_DELETE_MANIFEST_BEFORE_BLOBS=1 OCI_HIDE_SKIPPED_WORKFLOWS=1 ACK_GINKGO_DEPRECATIONS=1.16.5 \
+        ./legacy.test -test.v -ginkgo.noColor >"$log" 2>&1
+    ) || status=$?
+    stop_server
+    say "-- $mode"
+    grep -E '^(Ran [0-9]+ of|SUCCESS!|FAIL!|\[Fail\])' "$log" || true
+    [ "$status" = 0 ] || { failures+=("legacy, $mode: exit code $status"); tail -100 "$log"; }
+  done
 }
 
 run_new() {
-  local version oci_version
-  # shellcheck disable=SC2086
-  version=$(fetch new $new_versions) || { failures+=("new: the Go module proxy has no $module@$new_versions"); return; }
+  local version oci_version mode
+  if [ -n "$source_folder" ]; then
+    [ -f "$source_folder/go.mod" ] || { failures+=("new: $source_folder (OCI_CONFORMANCE_SOURCE) holds no Go module"); return; }
+    version='from the folder that was named'
+    cp -r "$source_folder" "$work/new"
+  else
+    # shellcheck disable=SC2086
+    version=$(fetch new $new_versions) || {
+      failures+=("new: the Go module proxy has no $module@$new_versions; name a folder with its source: OCI_CONFORMANCE_SOURCE")
+      return
+    }
+  fi
   say "== new suite $version"
-  (cd "$work/new" && go build -o "$work/conformance" .)
+  (cd "$work/new" && go build -o "$work/conformance" .) || { failures+=('new: does not compile'); return; }
   for oci_version in stable dev; do
-    start_server "$work/new-data-$oci_version"
-    local results=$work/results-$oci_version status=0
-    mkdir -p "$results"
-    OCI_REGISTRY=${url#http://} OCI_TLS=disabled OCI_REPO1=conformance/one OCI_REPO2=conformance/two \
-      OCI_VERSION=$oci_version OCI_DATA_SPARSE=true OCI_RESULTS_DIR=$results OCI_LOG=warn \
-      "$work/conformance" >"$work/new-$oci_version.log" 2>&1 || status=$?
-    stop_server
-    say "-- OCI_VERSION=$oci_version"
-    sed -n '/OCI Conformance Result/,/Total/p' "$work/new-$oci_version.log"
-    # What a registry does not support counts as skipped there; here it counts as failed.
-    # It ends with 0 as well when it could not even begin, so its verdict is looked for.
-    if [ "$status" != 0 ] || ! grep -q 'OCI Conformance Result: Pass' "$work/new-$oci_version.log" || grep -Eq '^ +(Skip|FAIL|Error)\.*: +[1-9]' "$work/new-$oci_version.log"; then
-      failures+=("new, $oci_version: exit code $status")
-      tail -150 "$work/new-$oci_version.log"
-    fi
+    for mode in open accounts; do
+      start_server "$work/new-data-$oci_version-$mode" "$mode" BRICKYARD_REGISTRY_ALLOW_MISSING_BLOBS=true
+      local log=$work/new-$oci_version-$mode.log results=$work/results-$oci_version-$mode status=0
+      mkdir -p "$results"
+      env ${credentials[@]+"${credentials[@]}"} OCI_REGISTRY="${url#http://}" OCI_TLS=disabled OCI_REPO1=conformance/one OCI_REPO2=conformance/two \
+        OCI_VERSION="$oci_version" OCI_DATA_SPARSE=true OCI_RESULTS_DIR="$results" OCI_LOG=warn \
+        "$work/conformance" >"$log" 2>&1 || status=$?
+      stop_server
+      say "-- OCI_VERSION=$oci_version, $mode"
+      sed -n '/OCI Conformance Result/,/Total/p' "$log"
+      # What a registry does not support counts as skipped there; here it counts as failed.
+      # It ends with 0 as well when it could not even begin, so its verdict is looked for.
+      if [ "$status" != 0 ] || ! grep -q 'OCI Conformance Result: Pass' "$log" || grep -Eq '^ +(Skip|FAIL|Error)\.*: +[1-9]' "$log"; then
+        failures+=("new, $oci_version, $mode: exit code $status")
+        tail -150 "$log"
+      fi
+    done
   done
 }
 
 printf 'module conformance\n\ngo 1.24\n' >"$work/go.mod"
+printf '%s\n' "$password" | BRICKYARD_AUTH_HTPASSWD=$work/users.htpasswd node bin/brickyard.js user add conformance --password-stdin >/dev/null 2>&1
 [ "$only" = new ] || run_legacy
 [ "$only" = legacy ] || run_new
 
