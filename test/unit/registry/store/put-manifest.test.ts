@@ -195,6 +195,36 @@ describe('PUT manifest', () => {
     expect((await registry.resolveManifest('team/app', 'v1')).digest).toBe(digestOf(other));
   });
 
+  it('refuses a descriptor with another size than its blob, and leaves nothing', async () => {
+    const config = { mediaType: mediaTypes.ociConfig, digest: digestOf(blob), size: blob.length };
+    const layers = [{ ...config, size: blob.length + 1 }];
+    const { ociManifest: mediaType } = mediaTypes;
+    bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, config, layers }));
+
+    await expectCode('MANIFEST_INVALID', () => put());
+
+    expect(await allKeys(store, 'refs/')).toEqual([]);
+    await expectCode('NAME_UNKNOWN', () => registry.getManifest('team/app', digestOf(bytes)));
+  });
+
+  it('where missing blobs are allowed, references them too, so that they are kept once they come', async () => {
+    const allowing = createStoredRegistry({ store, allowMissingBlobs: true });
+    await allowing.putManifest('team/sparse', 'v1', bytes, mediaTypes.ociManifest);
+
+    expect((await allowing.getManifest('team/sparse', 'v1')).bytes.equals(bytes)).toBe(true);
+    const references = await allKeys(store, 'refs/');
+    expect(references).toHaveLength(1);
+    expect(references[0]).toContain(digestOf(blob).replace(':', '/'));
+    // The reference is no right: the bytes are in another repository.
+    await expectCode('BLOB_UNKNOWN', () => allowing.getBlob('team/sparse', digestOf(blob)));
+    await expectCode('MANIFEST_BLOB_UNKNOWN', () =>
+      registry.putManifest('team/other', 'v1', bytes, mediaTypes.ociManifest),
+    );
+
+    await allowing.deleteManifest('team/sparse', digest);
+    expect(await allKeys(store, 'refs/')).toEqual([]);
+  });
+
   it('says UNAVAILABLE when the store does not answer, and undoes nothing that may have landed', async () => {
     const plain = { ...store };
     vi.spyOn(store, 'put').mockImplementation(async (key, body, options) => {
