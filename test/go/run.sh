@@ -145,7 +145,7 @@ run_new() {
 }
 
 printf 'module conformance\n\ngo 1.24\n' >"$work/go.mod"
-printf '%s\n' "$password" | BRICKYARD_AUTH_HTPASSWD=$work/users.htpasswd node bin/brickyard.js user add conformance --password-stdin >/dev/null 2>&1
+printf '%s\n' "$password" | node bin/brickyard.js user add conformance --password-stdin --file "$work/users.htpasswd" >"$work/user.log" 2>&1 || { cat "$work/user.log"; exit 1; }
 [ "$only" = new ] || run_legacy
 [ "$only" = legacy ] || run_new
 
