@@ -1,20 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { reportFailure } from '../core/process.ts';
 import packageJson from '../package.json' with { type: 'json' };
-import { registerBase } from './commands/base.ts';
-import { registerBuild } from './commands/build.ts';
-import { registerBuilds } from './commands/builds.ts';
-import { registerCanI } from './commands/can-i.ts';
-import { registerDoctor } from './commands/doctor.ts';
-import { registerExplain } from './commands/explain.ts';
-import { registerImages } from './commands/images.ts';
-import { registerInit } from './commands/init.ts';
-import { registerLint } from './commands/lint.ts';
-import { registerLogin } from './commands/login.ts';
-import { registerServe } from './commands/serve.ts';
-import { registerUser } from './commands/user.ts';
 import type { CliContext } from './context.ts';
-import { openServerBases } from './server-registry.ts';
 
 /** Runs the program with `args` and sets the exit code: 0 done, 1 failed, 2 wrong usage. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -35,7 +22,7 @@ export async function main(args: readonly string[]): Promise<void> {
 
 /** The program without its process, for tests. Returns the exit code. */
 export async function run(args: readonly string[], context: CliContext): Promise<number> {
-  const program = createProgram(context);
+  const program = await createProgram(args, context);
   try {
     await program.parseAsync(args, { from: 'user' });
     return 0;
@@ -45,7 +32,33 @@ export async function run(args: readonly string[], context: CliContext): Promise
   }
 }
 
-function createProgram(context: CliContext): Command {
+type Register = (program: Command, context: CliContext) => void;
+
+/** In the order of `--help`. Loaded when needed: `serve` keeps in memory what it imports, for as long as it runs. */
+const commands: Readonly<Record<string, () => Promise<Register>>> = {
+  serve: async () => (await import('./commands/serve.ts')).registerServe,
+  doctor: async () => (await import('./commands/doctor.ts')).registerDoctor,
+  init: async () => (await import('./commands/init.ts')).registerInit,
+  lint: async () => (await import('./commands/lint.ts')).registerLint,
+  explain: async () => {
+    const [{ registerExplain }, { openServerBases }] = await Promise.all([
+      import('./commands/explain.ts'),
+      import('./server-registry.ts'),
+    ]);
+    return (program, context) =>
+      registerExplain(program, context, { openBases: ({ server }) => openServerBases(context, server) });
+  },
+  build: async () => (await import('./commands/build.ts')).registerBuild,
+  builds: async () => (await import('./commands/builds.ts')).registerBuilds,
+  base: async () => (await import('./commands/base.ts')).registerBase,
+  images: async () => (await import('./commands/images.ts')).registerImages,
+  login: async () => (await import('./commands/login.ts')).registerLogin,
+  user: async () => (await import('./commands/user.ts')).registerUser,
+  'can-i': async () => (await import('./commands/can-i.ts')).registerCanI,
+};
+
+/** With the one command that is asked for, or with all of them where help or a suggestion needs them. */
+async function createProgram(args: readonly string[], context: CliContext): Promise<Command> {
   const program = new Command('brickyard')
     .description('A private OCI registry, an image build farm and per-pool caching proxies.')
     .version(packageJson.version)
@@ -53,17 +66,9 @@ function createProgram(context: CliContext): Command {
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({ writeOut: (text) => context.stdout(text), writeErr: (text) => context.stderr(text) });
-  registerServe(program, context);
-  registerDoctor(program, context);
-  registerInit(program, context);
-  registerLint(program, context);
-  registerExplain(program, context, { openBases: ({ server }) => openServerBases(context, server) });
-  registerBuild(program, context);
-  registerBuilds(program, context);
-  registerBase(program, context);
-  registerImages(program, context);
-  registerLogin(program, context);
-  registerUser(program, context);
-  registerCanI(program, context);
+  const [name = ''] = args;
+  const only = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  const wanted = only === undefined ? Object.values(commands) : [only];
+  for (const register of await Promise.all(wanted.map((load) => load()))) register(program, context);
   return program;
 }

@@ -1,8 +1,7 @@
+import { flushCompileCache } from 'node:module';
 import { createEventBus } from '../../core/events.ts';
 import { reportFailure } from '../../core/process.ts';
-import { startHttpProcess } from './http-process.ts';
 import type { FromChild, ServeOptions, ToChild } from './messages.ts';
-import { startWorkerProcess } from './worker-process.ts';
 
 // The start of every child of `brickyard serve`: waits for the supervisor's word, starts its part, and ends when told to or when the
 // supervisor is gone.
@@ -13,15 +12,24 @@ const send = (message: FromChild): void => {
 const events = createEventBus((topic, message) => send({ type: 'event', topic, message }));
 let running: Promise<{ close(): Promise<void> } | undefined> | undefined;
 
+const ready = (port?: number): void => {
+  send(port === undefined ? { type: 'ready' } : { type: 'ready', port });
+  // A server may run for months and end by a kill: what was compiled is kept now.
+  flushCompileCache();
+};
+
 const start = async (options: ServeOptions): Promise<{ close(): Promise<void> } | undefined> => {
   try {
+    // Each kind loads only what it runs: code costs memory in every process.
     if (kind === 'worker') {
+      const { startWorkerProcess } = await import('./worker-process.ts');
       const worker = await startWorkerProcess(options, events);
-      send({ type: 'ready' });
+      ready();
       return worker;
     }
+    const { startHttpProcess } = await import('./http-process.ts');
     const http = await startHttpProcess(options, events);
-    send({ type: 'ready', port: http.port });
+    ready(http.port);
     return http;
   } catch (error) {
     let text = '';
