@@ -154,8 +154,7 @@ export function createFaultModel(http: Http, repository: string): FaultModel {
 
   async function checkUncertain(): Promise<void> {
     for (const blob of blobs.values()) if (blob.state === 'unknown') await checkBlob(blob);
-    for (const manifest of manifests.values()) {
-      if (manifest.state !== 'unknown') continue;
+    for (const manifest of [...manifests.values()].filter(({ state }) => state === 'unknown')) {
       await checkManifest(manifest);
       if (manifest.subject === undefined) continue;
       if (manifest.state === 'there') {
