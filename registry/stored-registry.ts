@@ -40,6 +40,7 @@ export function createStoredRegistry(options: StoredRegistryOptions): Registry {
     wait: options.wait ?? ((milliseconds) => sleep(milliseconds)),
     random: options.random ?? (() => randomBytes(16).toString('hex')),
     log: options.log ?? { warn: () => {} },
+    records: new WeakMap(),
     allowMissingBlobs: options.allowMissingBlobs ?? false,
   };
   const cache: ManifestCache = new LRUCache({

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import { filePath } from './byte-path.ts';
 import { isMissing, unavailable } from './file-errors.ts';
 import { FileStream } from './file-stream.ts';
-import { FileObject, FileVersion, readWhole } from './file-version.ts';
+import { FileObject, FileVersion } from './file-version.ts';
 import {
   type ObjectInfo,
   RangeNotSatisfiable,
@@ -15,9 +15,7 @@ import { createReadBuffers, type ReadBuffers } from './read-buffers.ts';
 
 const readAt = promisify(readCallback);
 
-/** Up to this much is read on the spot: from the page cache that takes 8 µs, a trip through the thread pool 60. */
-const READ_AT_ONCE = 64 * 1024;
-
+/** Through the thread pool, for what is too large for the cache of small objects. */
 export async function readFileObject(
   path: string,
   limit = Number.POSITIVE_INFINITY,
@@ -27,7 +25,7 @@ export async function readFileObject(
   try {
     const stat = fstatSync(fd);
     const length = Math.min(stat.size, Math.max(0, limit));
-    const body = length <= READ_AT_ONCE ? readWhole(fd, length) : await readAsync(fd, length);
+    const body = await readAsync(fd, length);
     return new FileObject(path, stat, body, length === stat.size ? body : undefined);
   } catch (error) {
     throw unavailable('reading an object', error);

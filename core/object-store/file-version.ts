@@ -72,9 +72,12 @@ export function currentEtag(path: string): string | undefined {
   }
 }
 
-/** Reads `length` bytes from the start; less when the file is shorter. */
-export function readWhole(fd: number, length: number): Buffer {
-  const buffer = Buffer.allocUnsafe(length);
+/**
+ * Reads `length` bytes from the start; less when the file is shorter. `toKeep`: not from the pool that Node cuts small buffers from, where
+ * one that is kept keeps all of its neighbours.
+ */
+export function readWhole(fd: number, length: number, toKeep = false): Buffer {
+  const buffer = toKeep ? Buffer.allocUnsafeSlow(length) : Buffer.allocUnsafe(length);
   let filled = 0;
   while (filled < length) {
     const count = readSync(fd, buffer, filled, length - filled, filled);

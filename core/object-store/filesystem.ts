@@ -17,6 +17,7 @@ import { directoryPath, objectPath } from './key-path.ts';
 import { createKeyLocks } from './locks.ts';
 import { type ObjectStore, PreconditionFailed, type PutOptions } from './object-store.ts';
 import { createReadBuffers } from './read-buffers.ts';
+import { createSmallObjectCache } from './small-object-cache.ts';
 import { syncTree } from './sync-tree.ts';
 
 export interface FilesystemStore extends ObjectStore {
@@ -34,8 +35,10 @@ export interface FilesystemStore extends ObjectStore {
 export interface FilesystemStoreOptions {
   /** Directory that holds nothing but this store; made when it is not there. One local file system, shared by any number of processes of one machine. */
   readonly root: string;
-  /** Bytes that all uploads together may hold in memory before they are written; default 64 MiB. */
+  /** Bytes that all uploads together may hold in memory before they are written; default 16 MiB: a disk that keeps up needs no more. */
   readonly uploadBufferBytes?: number;
+  /** Bytes of small objects that are kept to spare reading them again; default 32 MiB. */
+  readonly readCacheBytes?: number;
 }
 
 /** Errors: UserError when the directory was written by a version that this one does not know. */
@@ -47,8 +50,9 @@ export function createFilesystemStore(options: FilesystemStoreOptions): Filesyst
   const locks = createKeyLocks(`${root}/locks`);
   const directories = createDirectorySync(top);
   const entries = createDirectoryEntries();
-  const buffers = createReadBuffers();
   const locate = (key: string): string => `${top}/${objectPath(key)}`;
+  const buffers = createReadBuffers();
+  const cache = createSmallObjectCache(locate, options.readCacheBytes ?? 32 * 1024 * 1024);
 
   const check = (path: string, { ifNoneMatch, ifMatch }: PutOptions): void => {
     if (ifNoneMatch !== undefined && exists(path)) throw new PreconditionFailed('an object is there');
@@ -110,7 +114,10 @@ export function createFilesystemStore(options: FilesystemStoreOptions): Filesyst
   return {
     put,
     deleteMany,
-    get: (key, { limit } = {}) => readFileObject(locate(key), limit),
+    get: async (key, { limit = Number.POSITIVE_INFINITY } = {}) => {
+      const small = cache.read(key, limit);
+      return small === 'large' ? readFileObject(locate(key), limit) : small;
+    },
     getStream: async (key, range) => streamFileObject(locate(key), range, buffers),
     head: async (key) => fileInfo(locate(key)),
     delete: (key) => deleteMany([key]),
@@ -136,7 +143,7 @@ export function createFilesystemStore(options: FilesystemStoreOptions): Filesyst
     },
     multipart: createFilesystemMultipart({
       directory: `${temporary}/multipart`,
-      budget: createByteBudget(options.uploadBufferBytes ?? 64 * 1024 * 1024),
+      budget: createByteBudget(options.uploadBufferBytes ?? 16 * 1024 * 1024),
       locate,
       publish: async (from, key) => {
         const path = locate(key);

@@ -45,7 +45,7 @@ export interface ObjectInfo {
 }
 
 export interface StoredObject extends ObjectInfo {
-  /** Whole, or cut at `limit`; `size` is that of the whole object. */
+  /** Whole, or cut at `limit`; `size` is that of the whole object. Shared with other readers: never changed. */
   readonly body: Buffer;
 }
 

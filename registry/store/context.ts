@@ -1,4 +1,5 @@
-import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import type { ObjectStore, StoredObject } from '../../core/object-store/object-store.ts';
+import type { RecordHeader, Versioned } from './record.ts';
 
 /** The part of a logger that the stored registry needs; a pino logger is one. */
 export interface StoreLog {
@@ -16,4 +17,6 @@ export interface StoreContext {
   readonly log: StoreLog;
   /** Manifests may name layers and configs that the repository does not have (yet); see `putManifest`. */
   readonly allowMissingBlobs: boolean;
+  /** Records by the object that they were decoded from. Default: decoded each time. */
+  readonly records?: WeakMap<StoredObject, Versioned<RecordHeader>>;
 }

@@ -1,4 +1,8 @@
-import { ObjectStoreUnavailable, PreconditionFailed } from '../../core/object-store/object-store.ts';
+import {
+  ObjectStoreUnavailable,
+  PreconditionFailed,
+  type StoredObject,
+} from '../../core/object-store/object-store.ts';
 import type { StoreContext } from './context.ts';
 
 /**
@@ -54,17 +58,45 @@ export async function readRecord<H extends RecordHeader>(
   options: { headerOnly?: boolean } = {},
 ): Promise<Versioned<H>> {
   const stored = await context.store.get(key, options.headerOnly === true ? { limit: headerLimit } : {});
-  if (stored === undefined) {
-    return { etag: undefined, header: undefined, payload: empty, modified: undefined };
+  if (stored === undefined) return absent;
+  // A store that knows the object to be unchanged gives the same one again.
+  const known = context.records?.get(stored) as StoredRecord<H> | undefined;
+  if (known !== undefined) return known;
+  let record: StoredRecord<H>;
+  if (stored.size === tombstoneSize) record = new StoredRecord<H>(stored, undefined, empty);
+  else {
+    const decoded = decodeHeader(stored.body);
+    if (decoded === undefined) {
+      if (options.headerOnly === true && stored.size > stored.body.length) return readRecord(context, key);
+      throw new Error(`the object ${key} has no record header`);
+    }
+    record = new StoredRecord<H>(stored, decoded.header as H, decoded.payload);
   }
-  const { etag, modified } = stored;
-  if (stored.size === tombstoneSize) return { etag, header: undefined, payload: empty, modified };
-  const decoded = decodeHeader(stored.body);
-  if (decoded !== undefined) {
-    return { etag, header: decoded.header as H, payload: decoded.payload, modified };
+  context.records?.set(stored, record);
+  return record;
+}
+
+const absent = { etag: undefined, header: undefined, payload: empty, modified: undefined };
+
+class StoredRecord<H extends RecordHeader> implements Versioned<H> {
+  readonly header: H | undefined;
+  readonly payload: Buffer;
+  readonly #stored: StoredObject;
+  readonly #etag: string | undefined;
+  constructor(stored: StoredObject, header: H | undefined, payload: Buffer) {
+    this.header = header;
+    this.payload = payload;
+    this.#stored = stored;
+    // Where only a part was read, the store has to look again, which must not be after another version was written.
+    if (stored.body.length < stored.size) this.#etag = stored.etag;
   }
-  if (options.headerOnly === true && stored.size > stored.body.length) return readRecord(context, key);
-  throw new Error(`the object ${key} has no record header`);
+  /** Asked for by writers alone; the file store has to hash the body for it. */
+  get etag(): string {
+    return this.#etag ?? this.#stored.etag;
+  }
+  get modified(): Date {
+    return this.#stored.modified;
+  }
 }
 
 export interface ReplaceOptions {

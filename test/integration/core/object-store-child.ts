@@ -2,7 +2,8 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { openSync, readdirSync, writeSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createFilesystemStore } from '../../../core/object-store/filesystem.ts';
 import { type ObjectStore, PreconditionFailed } from '../../../core/object-store/object-store.ts';
 
@@ -36,6 +37,22 @@ async function increment(store: ObjectStore, times: number): Promise<void> {
     }
   }
   say('done');
+}
+
+/** Bursts of versions of one size, each told of in a file once it is acknowledged; between them the object is left alone for `pause`. */
+async function count(store: ObjectStore, file: string): Promise<void> {
+  const acknowledged = openSync(file, 'w');
+  let version = 0;
+  for (let burst = 0; burst < 4; burst++) {
+    const end = performance.now() + 150;
+    while (performance.now() < end) {
+      const text = String(++version).padStart(12, '0');
+      await store.put('counter', Buffer.from(text), { durability: 'process' });
+      writeSync(acknowledged, text, 0);
+    }
+    await delay(700);
+  }
+  say(version);
 }
 
 /** Writes, replaces, uploads and deletes until it is killed. */
@@ -107,6 +124,7 @@ if (process.argv[1] === import.meta.filename) {
   else {
     const store = createFilesystemStore({ root });
     if (what === 'increment') await increment(store, Number(argument));
+    else if (what === 'count') await count(store, argument);
     else if (what === 'churn') await churn(store);
     else await hold(store);
   }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -53,6 +53,27 @@ describe('the filesystem store among processes', () => {
     await Promise.all(programs.map((program) => program.nextLine()));
 
     expect((await store.get('counter'))?.body.toString()).toBe('600');
+  });
+
+  it('never reads an older version than another process was told is written, kept in memory or not', async () => {
+    const file = join(root, 'acknowledged');
+    const writer = start('count', file);
+    let end: unknown;
+    const ended = writer.nextLine().then((last) => (end = last));
+    let previous: Buffer | undefined;
+    let fromMemory = 0;
+    while (end === undefined) {
+      for (let reads = 0; reads < 50; reads++) {
+        const told = existsSync(file) ? Number(readFileSync(file)) : 0;
+        const body = (await store.get('counter'))?.body;
+        expect(Number(body ?? 0)).toBeGreaterThanOrEqual(told);
+        if (body !== undefined && body === previous) fromMemory++;
+        previous = body;
+      }
+      await delay(0);
+    }
+    expect(Number((await store.get('counter'))?.body)).toBe(await ended);
+    expect(fromMemory).toBeGreaterThan(100);
   });
 
   it('shows nothing half-written when writers are killed at any moment, and sweeps what they left', async () => {

@@ -49,6 +49,22 @@ describe('the filesystem store', () => {
     rmSync(root, { recursive: true });
   });
 
+  it('keeps a small object that has settled, and sees at once when another store replaces or deletes it', async () => {
+    const other = createFilesystemStore({ root });
+    await other.put('k', Buffer.from('first'));
+    await vi.waitFor(async () => {
+      expect((await store.get('k'))?.body).toBe((await store.get('k'))?.body);
+    }, 5000);
+    expect((await store.get('k', { limit: 2 }))?.body.toString()).toBe('fi');
+    expect(await store.get('k')).toMatchObject({ size: 5, etag: (await other.head('k'))?.etag });
+
+    await other.put('k', Buffer.from('other'), { durability: 'process' });
+    expect((await store.get('k'))?.body.toString()).toBe('other');
+    await other.delete('k');
+    expect(await store.get('k')).toBe(undefined);
+    other.close();
+  });
+
   // Made of what is special to file names, to our own marks, and to the order of '/' among other bytes.
   const pieces = [
     'a',
