@@ -2,7 +2,7 @@ import { type DocumentFault, hasErrors } from '../../core/document/document.ts';
 import { formatFaults } from '../../core/document/format-faults.ts';
 import { JobFailed } from '../../core/queue/job-queue.ts';
 import type { AppFileResult } from '../appfile/appfile.ts';
-import { type AppFileParser, maxAppFileBytes } from '../appfile/parse-appfile.ts';
+import { type AppFileParser, readAppFile } from '../appfile/parse-appfile.ts';
 import type { BuildPlan } from '../plan/plan.ts';
 import { planBuild, type ResolveBase } from '../plan/plan-build.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
@@ -16,9 +16,6 @@ export type CommitPlanner = (input: {
   write: (line: string) => void;
 }) => Promise<{ plan: BuildPlan }>;
 
-/** In this order; only the first that exists is read. */
-const appFileNames = ['App.yaml', 'app.yaml', 'App.yml', 'app.yml'];
-
 export function createCommitPlanner(deps: {
   parseAppFile: AppFileParser;
   resolveBase: ResolveBase;
@@ -29,14 +26,13 @@ export function createCommitPlanner(deps: {
     const started = performance.now();
     const paths = (await source.entries()).map(({ path }) => path);
     const fileNames = [...new Set(paths.map((path) => path.split('/', 1)[0] ?? ''))];
-    const name = appFileNames.find((candidate) => paths.includes(candidate));
-    if (name === undefined) {
+    const parsed = await readAppFile(source, deps.parseAppFile, { defaultAppName: request.app });
+    if (parsed === undefined) {
       const proposal = await deps.propose({ app: request.app, source, fileNames });
       for (const line of proposal.trimEnd().split('\n')) write(`  ${line}`);
       throw new JobFailed('no App.yaml: add one, commit and push again');
     }
-    const bytes = (await source.readFile(name, maxAppFileBytes)) ?? Buffer.alloc(0);
-    const parsed = deps.parseAppFile(name, bytes, { defaultAppName: request.app });
+    const name = parsed.document.file;
     report(parsed, parsed.faults, write);
     if (parsed.appfile === undefined) throw new JobFailed(summary(name, parsed.faults));
     write(formatStep('lint', lintDetail(name, parsed.faults), performance.now() - started));

@@ -21,11 +21,7 @@ export function createBaseResolver(registry: Registry): ResolveBase {
     const repository = `${catalogTeam}/${short}`;
     const channel = written ?? newestChannel(await channelsOf(registry, repository));
     if (channel === undefined || !isTag(channel)) {
-      return missing(
-        registry,
-        name,
-        `there is no base image "${short}" (run "brickyard base build ${short}")`,
-      );
+      return missing(registry, name, `there is no base image "${short}"`);
     }
     try {
       const { descriptor, bytes } = await registry.getManifest(repository, channel);
@@ -58,7 +54,7 @@ function newestChannel(channels: readonly string[]): string | undefined {
   return channels.toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1);
 }
 
-/** The nearest name comes first: another channel of the same image, else what it could be a slip of. */
+/** The nearest name comes first: another channel of the same image, or what it could be a slip of. */
 async function missing(registry: Registry, name: string, error: string): Promise<MissingBase> {
   const { entries } = await registry.listRepositories({ limit: suggestionLimit, last: `${catalogTeam}/` });
   const shorts = entries
@@ -68,13 +64,18 @@ async function missing(registry: Registry, name: string, error: string): Promise
   const near = shorts.includes(written) ? written : suggest(written, shorts);
   const channels = near === undefined ? [] : await channelsOf(registry, `${catalogTeam}/${near}`);
   const newest = newestChannel(channels);
-  const others = shorts.filter((short) => short !== near);
+  if (shorts.length === 0) {
+    return {
+      error: `${error}, nor any other on this server (make them: brickyard base build)`,
+      suggestions: [],
+    };
+  }
   return {
-    error,
+    // A name that resembles none is no slip: say what there is.
+    error: near === undefined ? `${error}; there are ${shorts.slice(0, 20).join(', ')}` : error,
     suggestions: [
       ...(near === undefined ? [] : [newest === undefined ? near : `${near}:${newest}`]),
       ...channels.filter((channel) => channel !== newest).map((channel) => `${near}:${channel}`),
-      ...others,
     ],
   };
 }
