@@ -42,8 +42,8 @@ async function demo(): Promise<void> {
 
     step('an app of two roles, pushed with git');
     const greeting = `Hello from a brick, laid at ${new Date().toISOString()}.`;
-    const app = prepareApp(greeting);
-    await push(app, `${server.url}/git/demo/hello.git`);
+    const app = prepareApp(greeting, `${server.url}/git/demo/hello.git`);
+    await push(app);
 
     step('the image, pulled back');
     const image = await verifyImage(registry, 'demo/hello', 'main', '/home/hello/greeting.js');
@@ -57,11 +57,15 @@ async function demo(): Promise<void> {
   }
   const { host } = new URL(server.url);
   say(`\nDone in ${((performance.now() - started) / 1000).toFixed(1)} s. The server goes on:`);
-  say(`  ${server.url}/                          what is in it`);
-  say(`  docker run --rm ${host}/demo/hello:main web     run the app (or: worker)`);
-  say(`  docker push ${host}/team/app:1.0               a registry like any other`);
-  say(`  cd ${folder}/app                 change something, commit, git push`);
-  say('  npm run demo -- stop                           stop the server');
+  const next = [
+    [`${server.url}/`, 'what is in it'],
+    [`docker run --rm ${host}/demo/hello:main web`, 'run the app (or: worker)'],
+    [`docker push ${host}/team/app:1.0`, 'a registry like any other'],
+    [`cd ${folder}/app`, 'change something, commit, git push'],
+    ['npm run demo -- stop', 'stop the server'],
+  ] as const;
+  const width = Math.max(...next.map(([command]) => command.length));
+  for (const [command, what] of next) say(`  ${command.padEnd(width)}  ${what}`);
 }
 
 async function makeBaseImages(registry: ReturnType<typeof createRegistryClient>): Promise<void> {
@@ -86,14 +90,17 @@ async function makeBaseImages(registry: ReturnType<typeof createRegistryClient>)
   }
 }
 
-/** The sample app as a git repository of its own, with a change since the last push. */
-function prepareApp(greeting: string): string {
+/** The sample app as a git repository of its own, with a change since the last push; a plain `git push` there goes to `url`. */
+function prepareApp(greeting: string, url: string): string {
   const app = join(folder, 'app');
   if (!existsSync(join(app, '.git'))) {
     mkdirSync(app, { recursive: true });
     cpSync(resolve(import.meta.dirname, 'demo/app'), app, { recursive: true });
     git(app, 'init', '--quiet', '--initial-branch=main');
   }
+  // The server may listen on another port than the last time.
+  git(app, 'config', 'remote.origin.url', url);
+  git(app, 'config', 'push.default', 'current');
   writeFileSync(join(app, 'greeting.js'), `export const greeting = ${JSON.stringify(greeting)};\n`);
   git(app, 'add', '--all');
   git(
@@ -114,9 +121,9 @@ function git(cwd: string, ...args: string[]): void {
   execFileSync('git', args, { cwd, stdio: ['ignore', 'inherit', 'inherit'] });
 }
 
-function push(cwd: string, url: string): Promise<void> {
+function push(cwd: string): Promise<void> {
   return new Promise((resolvePush, reject) => {
-    const child = spawn('git', ['push', '--force', url, 'main'], {
+    const child = spawn('git', ['push', '--force', 'origin', 'main'], {
       cwd,
       stdio: ['ignore', 'inherit', 'inherit'],
     });
