@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { UserError } from '../core/user-error.ts';
 import type { CliContext } from './context.ts';
+import { isLoopback } from './listen-address.ts';
 
 /** What `brickyard login` remembers of one server. */
 export interface StoredCredential {
@@ -13,15 +14,25 @@ export interface StoredCredential {
 
 const defaultServer = 'http://127.0.0.1:5000';
 
-/** The server that a command talks to: `--server`, else BRICKYARD_SERVER, else the one of this machine. Errors: UserError. */
+/**
+ * The server that a command talks to: `--server`, else BRICKYARD_SERVER, else the one of this machine. Without a scheme it is https, and http on
+ * this machine, as docker takes it. Errors: UserError.
+ */
 export function serverUrl(context: Pick<CliContext, 'env'>, option?: string): string {
   const written = option ?? (context.env['BRICKYARD_SERVER'] || defaultServer);
-  const text = /^https?:\/\//i.test(written) ? written : `https://${written}`;
+  const text = /^https?:\/\//i.test(written)
+    ? written
+    : `${isThisMachine(written) ? 'http' : 'https'}://${written}`;
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || url.username !== '' || url.pathname !== '/' || url.search !== '') {
     throw new UserError(`"${written}" is no server address, such as ${defaultServer}`, { exitCode: 2 });
   }
   return url.origin;
+}
+
+function isThisMachine(host: string): boolean {
+  const { hostname = '' } = URL.canParse(`http://${host}`) ? new URL(`http://${host}`) : {};
+  return hostname === 'localhost' || isLoopback(hostname.replace(/^\[|\]$/g, ''));
 }
 
 /** Undefined = not signed in there. Errors: UserError. */

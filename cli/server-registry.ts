@@ -76,6 +76,12 @@ function explain(error: unknown, url: string): unknown {
     return new UserError('you may not do this there (brickyard can-i says why)', { cause: error });
   if (isOciError(error, 'UNAVAILABLE'))
     return new UserError(`cannot reach ${url}; is the server running? (brickyard serve)`, { cause: error });
+  if (isOciError(error, 'NAME_UNKNOWN'))
+    return new UserError('there is no such repository (brickyard images ls lists them)', { cause: error });
+  if (isOciError(error, 'MANIFEST_UNKNOWN'))
+    return new UserError('there is no such image (brickyard images tags REPOSITORY lists the tags)', {
+      cause: error,
+    });
   if (isOciError(error)) return new UserError(`${url}: ${error.message}`, { cause: error });
   return error;
 }

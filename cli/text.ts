@@ -1,3 +1,8 @@
+/** `main` of `refs/heads/main`; what `brickyard build` pushed has a name that tells nobody anything. */
+export function shortRef(ref: string): string {
+  return ref.startsWith('refs/brickyard/') ? '(working tree)' : ref.replace(/^refs\/(?:heads|tags)\//, '');
+}
+
 /** `1.2 MB`: powers of 1000, as docker prints sizes. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];

@@ -90,7 +90,7 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 62rem; p
 header { display: flex; align-items: baseline; gap: 1rem; border-bottom: 3px solid var(--brick); }
 h1 { color: var(--brick); margin: .6em 0 .3em; } h2 { font-size: 1.1rem; margin: 1.6em 0 .4em; }
 .ways { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 0 2rem; }
-pre { background: #8881; border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; overflow-x: auto; margin: 0; }
+pre { font-size: .85rem; background: #8881; border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; overflow-x: auto; margin: 0; }
 table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; }
 th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 .outcome { font-family: ui-monospace, monospace; font-size: .85rem; overflow-wrap: anywhere; }

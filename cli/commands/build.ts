@@ -48,7 +48,7 @@ async function build(context: CliContext, dir: string, flags: BuildFlags): Promi
   }
   const tree = await commitWorkingTree(context, folder);
   let id: string | undefined;
-  await tree.push(`${api.url}/git/${repository}.git`, {
+  const pushed = tree.push(`${api.url}/git/${repository}.git`, {
     ref: `refs/brickyard/${timeOrderedId()}`,
     options: [
       ...(flags.tag === undefined ? [] : [`tag=${flags.tag}`]),
@@ -59,6 +59,11 @@ async function build(context: CliContext, dir: string, flags: BuildFlags): Promi
       id ??= /\bbuild ([0-9a-f-]{36})\b/.exec(line)?.[1];
       context.stderr(`${line}\n`);
     },
+  });
+  await pushed.catch((error: unknown) => {
+    // git's own words speak of a terminal that it may not use.
+    if (api.authorization !== undefined || !/could not read Username/.test(String(error))) throw error;
+    throw new UserError(`${api.url} asks who you are: run "brickyard login ${api.url}"`, { cause: error });
   });
   if (id === undefined)
     throw new UserError('the server took the files but told of no build; see "brickyard builds ls"');

@@ -4,6 +4,7 @@ import type { BuildView } from '../../builder/http/build-routes.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { CliContext } from '../context.ts';
 import { openServerApi, type ServerApi } from '../server-api.ts';
+import { shortRef } from '../text.ts';
 
 interface BuildsFlags {
   readonly server?: string;
@@ -27,8 +28,8 @@ export function registerBuilds(program: Command, context: CliContext): void {
     .option('-n, --limit <number>', 'at most so many', '20')
     .option('--repository <team/app>', 'only of this git repository')
     .action(async (flags: BuildsFlags) => {
+      const query = new URLSearchParams({ limit: checkLimit(flags.limit ?? '20') });
       const api = await openServerApi(context, flags.server);
-      const query = new URLSearchParams({ limit: flags.limit ?? '20' });
       if (flags.repository !== undefined) query.set('repository', flags.repository);
       const answer = await api.call<{ builds: BuildView[] }>('GET', `/api/v1/builds?${query.toString()}`);
       context.stdout(flags.json === true ? toJson(answer.builds) : toTable(answer.builds));
@@ -89,6 +90,11 @@ export function describeEnd(build: BuildView): string {
   return build.error === undefined ? `is ${build.state}` : `${build.state}: ${build.error}`;
 }
 
+function checkLimit(limit: string): string {
+  if (/^[1-9]\d{0,8}$/.test(limit)) return limit;
+  throw new UserError(`--limit ${limit} is no number from 1`, { exitCode: 2 });
+}
+
 function checkId(id: string): string {
   if (/^[0-9a-f-]{36}$/.test(id)) return id;
   throw new UserError(`"${id}" is no build's id; "brickyard builds ls" lists them`, { exitCode: 2 });
@@ -103,7 +109,7 @@ function toTable(builds: readonly BuildView[]): string {
     build.id,
     build.state,
     build.repository,
-    build.ref.replace(/^refs\/(?:heads|tags)\//, ''),
+    shortRef(build.ref),
     build.commit.slice(0, 12),
     build.createdAt.slice(0, 19).replace('T', ' '),
   ]);

@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, statfsSync } from 'node:fs';
+import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
+import { parseHtpasswd } from '../../core/auth/htpasswd.ts';
 import { UserError } from '../../core/user-error.ts';
-import { readConfig } from '../config.ts';
+import { checkListenAddress, readConfig } from '../config.ts';
 import type { CliContext } from '../context.ts';
 import { openStore } from '../serve/parts.ts';
 import { formatBytes } from '../text.ts';
@@ -25,13 +26,16 @@ export function registerDoctor(program: Command, context: CliContext): void {
     .action(async (flags: { config?: string; json?: boolean }) => {
       const findings = await examine(context, flags.config);
       context.stdout(
-        flags.json === true
-          ? `${JSON.stringify(findings, null, 2)}\n`
-          : findings.map(({ what, state, text }) => `${marks[state]} ${what.padEnd(14)} ${text}\n`).join(''),
+        flags.json === true ? `${JSON.stringify(findings, null, 2)}\n` : findings.map(toLine).join(''),
       );
       const bad = findings.filter((finding) => finding.state === 'bad').length;
       if (bad > 0) throw new UserError(`${bad} of ${findings.length} checks failed`);
     });
+}
+
+/** Further lines of a text stand below its first one. */
+function toLine({ what, state, text }: Finding): string {
+  return `${marks[state]} ${what.padEnd(14)} ${text.replaceAll('\n', `\n${' '.repeat(20)}`)}\n`;
 }
 
 const marks = { ok: 'ok  ', note: 'note', bad: 'BAD ' } as const;
@@ -44,6 +48,7 @@ async function examine(context: CliContext, file: string | undefined): Promise<F
   let config: ReturnType<typeof readConfig>;
   try {
     config = readConfig({ ...(file === undefined ? {} : { file }), env: context.env, cwd: context.cwd });
+    checkListenAddress(config, { insecureOpen: false });
     findings.push({ what: 'configuration', state: 'ok', text: `listens on ${config.listen}` });
   } catch (error) {
     return [...findings, { what: 'configuration', state: 'bad', text: (error as Error).message }];
@@ -53,19 +58,7 @@ async function examine(context: CliContext, file: string | undefined): Promise<F
     spaceFinding(config.data),
     engineFinding(config.builder.engine),
     baseFinding(),
-  );
-  findings.push(
-    config.auth.htpasswd === undefined
-      ? {
-          what: 'accounts',
-          state: 'note',
-          text: 'none: it listens on loopback only (brickyard user add NAME)',
-        }
-      : {
-          what: 'accounts',
-          state: existsSync(config.auth.htpasswd) ? 'ok' : 'bad',
-          text: config.auth.htpasswd,
-        },
+    accountsFinding(config.auth.htpasswd),
   );
   return findings;
 }
@@ -135,6 +128,27 @@ function engineFinding(engine: string): Finding {
     state: 'note',
     text: 'no container engine: App.yaml files with `build:` commands cannot be built here',
   };
+}
+
+function accountsFinding(file: string | undefined): Finding {
+  const what = 'accounts';
+  if (file === undefined) {
+    return { what, state: 'note', text: 'none: it listens on loopback only (brickyard user add NAME)' };
+  }
+  try {
+    const { users, faults } = parseHtpasswd(readFileSync(file, 'utf8'));
+    const [fault] = faults;
+    if (fault !== undefined) return { what, state: 'bad', text: `${file}:${fault.line}: ${fault.message}` };
+    if (users.size === 0)
+      return {
+        what,
+        state: 'note',
+        text: `${file} has none, so nobody can sign in (brickyard user add NAME)`,
+      };
+    return { what, state: 'ok', text: `${users.size} in ${file}` };
+  } catch (error) {
+    return { what, state: 'bad', text: `${(error as Error).message} (brickyard user add NAME)` };
+  }
 }
 
 function baseFinding(): Finding {

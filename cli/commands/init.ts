@@ -1,10 +1,12 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { findAppFile } from '../../builder/appfile/parse-appfile.ts';
+import { findAppFile, parseAppFile } from '../../builder/appfile/parse-appfile.ts';
 import { type Proposal, proposeAppFile } from '../../builder/appfile/propose.ts';
+import { loadCatalog } from '../../builder/catalog/catalog.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { CliContext } from '../context.ts';
+import { shippedCatalog } from './base.ts';
 
 interface InitOptions {
   readonly print?: boolean;
@@ -18,7 +20,7 @@ export function registerInit(program: Command, context: CliContext): void {
     .description('look at a project and propose its App.yaml')
     .option('--print', 'print it instead of writing the file')
     .option('--json', 'print {text, project} as JSON; writes nothing')
-    .action((dir: string | undefined, options: InitOptions) => {
+    .action(async (dir: string | undefined, options: InitOptions) => {
       const directory = resolve(context.cwd, dir ?? '.');
       const proposal = propose(directory);
       if (options.json === true) {
@@ -39,7 +41,19 @@ export function registerInit(program: Command, context: CliContext): void {
       writeFileSync(file, proposal.text, { flag: 'wx' });
       context.stdout(proposal.text);
       context.stderr(`written to ${file}; check it, then commit and push\n`);
+      await sayMissingBase(context, proposal.text);
     });
+}
+
+/** The proposal names what such a project needs, which need not be among the base images that ship. */
+async function sayMissingBase(context: CliContext, text: string): Promise<void> {
+  const base = parseAppFile('App.yaml', Buffer.from(text), {}).appfile?.base;
+  const { entries } = await loadCatalog(shippedCatalog());
+  if (base === undefined || entries.some(({ file }) => file.name === base.split(':', 1)[0])) return;
+  const shipped = entries.map(({ file }) => file.name).join(', ');
+  context.stderr(
+    `note: ${base} is not among the base images that come with brickyard (${shipped}): it has to be in your server's catalog\n`,
+  );
 }
 
 function propose(directory: string): Proposal {

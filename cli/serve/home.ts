@@ -5,6 +5,7 @@ import { type Authenticator, type Identity, InvalidCredentials } from '../../cor
 import { basicChallenge } from '../../core/auth/challenge.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
 import type { Registry } from '../../oci/registry.ts';
+import { shortRef } from '../text.ts';
 
 const shownRepositories = 60;
 const shownBuilds = 15;
@@ -53,7 +54,7 @@ export function registerHome(app: FastifyInstance, deps: HomeDeps): void {
           (build): BuildRow => ({
             id: build.id,
             repository: `${build.request.team}/${build.request.app}`,
-            ref: build.request.ref.replace(/^refs\/(heads|tags)\//, ''),
+            ref: shortRef(build.request.ref),
             state: build.state,
             createdAt: build.createdAt,
             ...(build.error === undefined ? {} : { outcome: build.error.split('\n')[0] ?? '' }),

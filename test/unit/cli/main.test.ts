@@ -1,0 +1,68 @@
+import { describe, expect, it } from 'vitest';
+import { run } from '../../../cli/main.ts';
+import packageJson from '../../../package.json' with { type: 'json' };
+
+async function brickyard(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  let stdout = '';
+  let stderr = '';
+  const code = await run(args, {
+    stdout(text) {
+      stdout += text;
+    },
+    stderr(text) {
+      stderr += text;
+    },
+    cwd: '/nonexistent',
+    env: {},
+  });
+  return { code, stdout, stderr };
+}
+
+describe('brickyard', () => {
+  it('prints its version', async () => {
+    expect(await brickyard('--version')).toEqual({ code: 0, stdout: `${packageJson.version}\n`, stderr: '' });
+  });
+
+  it('prints help when asked, and it is no fault', async () => {
+    const { code, stdout, stderr } = await brickyard('serve', '--help');
+
+    expect(code).toBe(0);
+    expect(stdout).toContain('Usage: brickyard serve');
+    expect(stderr).toBe('');
+  });
+
+  it('prints help on stderr when no command is named', async () => {
+    const { code, stdout, stderr } = await brickyard();
+
+    expect(code).toBe(2);
+    expect(stdout).toBe('');
+    expect(stderr).toContain('Usage: brickyard');
+  });
+
+  it.each([
+    [['serv'], "unknown command 'serv'", 'Did you mean serve?'],
+    [['images', 'lss'], "unknown command 'lss'", 'Did you mean ls?'],
+    [['--bogus'], "unknown option '--bogus'", 'brickyard --help'],
+    [['builds', 'logs'], "missing required argument 'id'", 'brickyard --help'],
+    [['builds', 'logs', 'nope'], '"nope" is no build', 'builds ls'],
+    [['builds', 'ls', '--limit', 'x'], '--limit x', 'no number'],
+    [['builds', 'ls', '--limit', '0'], '--limit 0', 'no number'],
+    [['serve', 'pool'], 'the caching proxy is not part of this version', 'registry, builder, worker'],
+    [['serve', 'regstry'], 'there is no role "regstry"', 'registry, builder, worker'],
+    [['images', 'tags', 'BAD NAME'], '"BAD NAME" is no repository name', 'team/app'],
+    [['images', 'rm', 'team/app'], 'say which image', 'team/app:TAG'],
+    [['images', 'ls', '--server', 'nonsense://x'], 'is no server address', 'http://127.0.0.1:5000'],
+    [['can-i', 'fly', 'x'], '"fly" is no action', 'pull, push, delete'],
+    [['build', '/nonexistent'], 'is no folder', '/nonexistent'],
+  ] as const)(
+    '%j is wrong usage: exit code 2, on stderr, with what would be right',
+    async (args, text, hint) => {
+      const { code, stdout, stderr } = await brickyard(...args);
+
+      expect(code).toBe(2);
+      expect(stdout).toBe('');
+      expect(stderr).toContain(text);
+      expect(stderr).toContain(hint);
+    },
+  );
+});
