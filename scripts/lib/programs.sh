@@ -18,7 +18,6 @@ skopeo;skopeo;skopeo --version;real client
 busybox;busybox-static;busybox true && ! ldd "$(command -v busybox)";the tests' smallest base image
 docker-registry;docker-registry;docker-registry --version;the peer that the bench measures against
 wrk;wrk;wrk -v 2>&1 | grep -q Copyright;load for the bench
-ab;apache2-utils;ab -V;load of HEAD for the bench, which wrk cannot do
 TABLE
 }
 

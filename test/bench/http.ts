@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomFillSync } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 
 /** A file of incompressible bytes and its digest. */
 export async function randomFile(path: string, bytes: number): Promise<string> {
@@ -119,17 +120,40 @@ export async function loadGet(url: string, accept: string, seconds: number): Pro
   return numberIn(output, /^Requests\/sec:\s+([\d.]+)/m);
 }
 
-/** The same of HEAD, by `ab`: `wrk` and `h2load` wait for the body that Content-Length speaks of, and hang. */
+/**
+ * The same of HEAD, over plain sockets: `wrk` and `h2load` wait for the body that Content-Length speaks of, and `ab` takes a
+ * whole core for less than a server answers.
+ */
 export async function loadHead(url: string, seconds: number): Promise<number> {
-  // The time must come first: it implies a small number of requests.
-  const limits = ['-t', String(seconds), '-n', '10000000'];
-  const output = await run('ab', ['-i', '-k', '-q', '-c', '32', ...limits, url]);
-  const complete = numberIn(output, /^Complete requests:\s+(\d+)/m);
-  const kept = numberIn(output, /^Keep-Alive requests:\s+(\d+)/m);
-  if (!/^Failed requests:\s+0$/m.test(output) || /^Non-2xx/m.test(output) || kept < complete) {
-    throw new Error(`ab saw errors, or connections that were not kept:\n${output}`);
-  }
-  return numberIn(output, /^Requests per second:\s+([\d.]+)/m);
+  const { hostname, port, host, pathname } = new URL(url);
+  const request = Buffer.from(`HEAD ${pathname} HTTP/1.1\r\nHost: ${host}\r\n\r\n`, 'latin1');
+  let answered = 0;
+  const started = performance.now();
+  const until = started + seconds * 1000;
+  const ask = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const socket = connect({ host: hostname, port: Number(port), noDelay: true });
+      let head = '';
+      socket.once('connect', () => socket.write(request));
+      socket.once('error', reject);
+      socket.once('close', () =>
+        reject(new Error(`the server closed a connection after ${answered} answers`)),
+      );
+      socket.on('data', (chunk: Buffer) => {
+        head += chunk.toString('latin1');
+        if (!head.endsWith('\r\n\r\n')) return;
+        if (!head.startsWith('HTTP/1.1 200 ')) reject(new Error(`HEAD was answered: ${head}`));
+        head = '';
+        answered++;
+        if (performance.now() < until) socket.write(request);
+        else {
+          resolve();
+          socket.destroy();
+        }
+      });
+    });
+  await Promise.all(Array.from({ length: 32 }, ask));
+  return answered / ((performance.now() - started) / 1000);
 }
 
 function numberIn(output: string, pattern: RegExp): number {
