@@ -2,6 +2,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { baseImageCache, buildBaseImages } from '../builder/catalog/build-base-images.ts';
+import { showBaseImages } from '../cli/base-image-progress.ts';
 import { createProgress } from '../cli/progress.ts';
 import { formatBytes } from '../cli/text.ts';
 import { reportFailure } from '../core/process.ts';
@@ -75,10 +76,7 @@ async function makeBaseImages(registry: ReturnType<typeof createRegistryClient>)
       catalogDir: resolve(import.meta.dirname, '../baseimages'),
       registry,
       cacheDir: baseImageCache(join(folder, 'cache')),
-      onProgress({ name, step: part, done, total }) {
-        if (part === 'done') progress.finish(name);
-        else progress.update(`${name}: ${part}`, done, total);
-      },
+      onProgress: showBaseImages(progress),
     });
     progress.close();
     for (const image of images)

@@ -2,16 +2,14 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import {
-  type BaseImageProgress,
-  baseImageCache,
-  buildBaseImages,
-} from '../../builder/catalog/build-base-images.ts';
+import { baseImageCache, buildBaseImages } from '../../builder/catalog/build-base-images.ts';
 import { type CatalogEntry, catalogFaultsError, loadCatalog } from '../../builder/catalog/catalog.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isOciError } from '../../oci/errors.ts';
 import type { Reader } from '../../oci/registry.ts';
+import { showBaseImages } from '../base-image-progress.ts';
+import { readConfig } from '../config.ts';
 import type { CliContext } from '../context.ts';
 import { createProgress, lineProgress, type Progress } from '../progress.ts';
 import { withServerRegistry } from '../server-registry.ts';
@@ -31,7 +29,7 @@ export function registerBase(program: Command, context: CliContext): void {
   const json = ['--json', 'print JSON'] as const;
   const catalog = [
     '--catalog <dir>',
-    'folder with one <name>/base.yaml each (default: the one that ships)',
+    'folder with one <name>/base.yaml each (default: builder.catalog, else the one that ships)',
   ] as const;
 
   base
@@ -71,7 +69,6 @@ export function registerBase(program: Command, context: CliContext): void {
     .action((names: string[], flags: BaseFlags) =>
       withServerRegistry(context, flags.server, async (registry) => {
         const progress = openProgress(context);
-        const started = new Set<string>();
         try {
           const built = await buildBaseImages({
             catalogDir: catalogDirectory(context, flags),
@@ -80,7 +77,7 @@ export function registerBase(program: Command, context: CliContext): void {
             registry,
             cacheDir: baseImageCache(cacheRoot(context)),
             update: flags.update === true,
-            onProgress: (event) => show(progress, started, event),
+            onProgress: showBaseImages(progress),
           });
           progress.close();
           if (flags.json === true) context.stdout(toJson(built));
@@ -108,7 +105,8 @@ export function shippedCatalog(): string {
 }
 
 function catalogDirectory(context: CliContext, flags: BaseFlags): string {
-  return flags.catalog === undefined ? shippedCatalog() : resolve(context.cwd, flags.catalog);
+  if (flags.catalog !== undefined) return resolve(context.cwd, flags.catalog);
+  return readConfig({ env: context.env, cwd: context.cwd }).builder.catalog ?? shippedCatalog();
 }
 
 /** The XDG base directory specification's place for what can be fetched again. */
@@ -173,25 +171,6 @@ function toTree(entries: readonly CatalogEntry[]): string {
   };
   add(undefined, '');
   return lines.join('');
-}
-
-const stepWords: Readonly<Record<Exclude<BaseImageProgress['step'], 'done'>, string>> = {
-  download: 'fetching packages',
-  unpack: 'laying out files',
-  compress: 'compressing',
-  push: 'pushing',
-};
-
-/** `started` holds the entries that are being built: the others end without having begun. */
-function show(progress: Progress, started: Set<string>, event: BaseImageProgress): void {
-  if (event.step === 'done') {
-    if (started.has(event.name)) progress.finish(`${event.name}: ${stepWords.push}`);
-    return;
-  }
-  started.add(event.name);
-  const step = `${event.name}: ${stepWords[event.step]}`;
-  if (event.done >= event.total && event.total > 0) progress.finish(step);
-  else progress.update(step, event.done, event.total);
 }
 
 function openProgress(context: CliContext): Progress {

@@ -2,7 +2,17 @@ import { describe, expect, it } from 'vitest';
 import { run } from '../../../cli/main.ts';
 import packageJson from '../../../package.json' with { type: 'json' };
 
-async function brickyard(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+function brickyard(...args: string[]): Promise<Outcome> {
+  return brickyardWith({}, ...args);
+}
+
+async function brickyardWith(env: Record<string, string>, ...args: string[]): Promise<Outcome> {
   let stdout = '';
   let stderr = '';
   const code = await run(args, {
@@ -13,7 +23,7 @@ async function brickyard(...args: string[]): Promise<{ code: number; stdout: str
       stderr += text;
     },
     cwd: '/nonexistent',
-    env: {},
+    env,
   });
   return { code, stdout, stderr };
 }
@@ -65,4 +75,14 @@ describe('brickyard', () => {
       expect(stderr).toContain(hint);
     },
   );
+
+  it('takes base images from --catalog, else from builder.catalog, else from those that ship', async () => {
+    const configured = { BRICKYARD_BUILDER_CATALOG: '/none/a' };
+
+    expect((await brickyard('base', 'tree')).stdout).toMatch(/^base:12 .*\n {2}nodejs:26 /);
+    expect((await brickyardWith(configured, 'base', 'tree')).stderr).toContain('the catalog /none/a cannot');
+    expect((await brickyardWith(configured, 'base', 'tree', '--catalog', '/none/b')).stderr).toContain(
+      '/none/b',
+    );
+  });
 });
