@@ -38,7 +38,7 @@ export function renderHome(page: HomePage): string {
 ${empty ? '<p class="lead">Nothing is here yet. The two ways in:</p>' : ''}
 <section class="ways">
 <div><h2>Push an image</h2><pre>docker push ${escape(page.host)}/team/app:1.0</pre></div>
-<div><h2>Push source</h2><pre>npx brickyard init
+<div><h2>Push source</h2><pre>brickyard init
 git push ${escape(page.url)}/git/team/app.git main</pre></div>
 </section>
 <section><h2>Builds</h2>${builds(page.builds)}</section>
