@@ -22,11 +22,33 @@ export function untilSignal(): Promise<NodeJS.Signals> {
   });
 }
 
-/** Prints what went wrong for a person and gives the exit code: a UserError's text alone, anything else with its stack. */
+/** What whoever runs the machine can mend, whichever call met it. */
+const machineFaults: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the quota of the disk is used up',
+  EROFS: 'the file system is read-only',
+  EACCES: 'this user may not do that',
+};
+
+/** In words, when it or its cause is a fault of the machine. */
+function machineFault(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { code, path } = error as NodeJS.ErrnoException;
+  const words = code === undefined || !Object.hasOwn(machineFaults, code) ? undefined : machineFaults[code];
+  if (words === undefined) return machineFault(error.cause);
+  return `${words}: ${error.message}${path === undefined || error.message.includes(path) ? '' : ` (${path})`}`;
+}
+
+/** Prints what went wrong for a person and gives the exit code: a UserError's text alone, anything else that is not the machine's with its stack. */
 export function reportFailure(error: unknown, write: (text: string) => void): number {
   if (error instanceof UserError) {
     write(`brickyard: ${error.message}\n`);
     return error.exitCode;
+  }
+  const reason = machineFault(error);
+  if (reason !== undefined) {
+    write(`brickyard: ${reason}\n`);
+    return 1;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   write(`brickyard: this is a fault of the program, please report it:\n${text}\n`);
