@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomFillSync } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 
 /** A file of incompressible bytes and its digest. */
 export async function randomFile(path: string, bytes: number): Promise<string> {
@@ -103,57 +102,21 @@ export async function pushManifest(
   return `sha256:${createHash('sha256').update(manifest).digest('hex')}`;
 }
 
-/** Requests per second of GET with 32 connections. */
-export async function loadGet(url: string, accept: string, seconds: number): Promise<number> {
-  const output = await run('wrk', [
-    '-t',
-    '1',
-    '-c',
-    '32',
-    '-d',
-    `${seconds}s`,
-    '-H',
-    `Accept: ${accept}`,
-    url,
-  ]);
+/** The blob without bytes: the only one whose HEAD `wrk` can read, as it waits for the body that Content-Length speaks of. */
+export const emptyBlob = `sha256:${createHash('sha256').digest('hex')}`;
+
+/** Requests per second with 32 connections. `script` is a file to write what wrk shall send. */
+export async function load(
+  url: string,
+  options: { method: 'GET' | 'HEAD'; accept?: string; seconds: number; script: string },
+): Promise<number> {
+  const { method, accept, seconds, script } = options;
+  const lines = [`wrk.method = "${method}"`];
+  if (accept !== undefined) lines.push(`wrk.headers["Accept"] = "${accept}"`);
+  await writeFile(script, `${lines.join('\n')}\n`);
+  const output = await run('wrk', ['-t', '1', '-c', '32', '-d', `${seconds}s`, '-s', script, url]);
   if (/^ *(Non-2xx|Socket errors)/m.test(output)) throw new Error(`wrk saw errors:\n${output}`);
   return numberIn(output, /^Requests\/sec:\s+([\d.]+)/m);
-}
-
-/**
- * The same of HEAD, over plain sockets: `wrk` and `h2load` wait for the body that Content-Length speaks of, and `ab` takes a
- * whole core for less than a server answers.
- */
-export async function loadHead(url: string, seconds: number): Promise<number> {
-  const { hostname, port, host, pathname } = new URL(url);
-  const request = Buffer.from(`HEAD ${pathname} HTTP/1.1\r\nHost: ${host}\r\n\r\n`, 'latin1');
-  let answered = 0;
-  const started = performance.now();
-  const until = started + seconds * 1000;
-  const ask = (): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const socket = connect({ host: hostname, port: Number(port), noDelay: true });
-      let head = '';
-      socket.once('connect', () => socket.write(request));
-      socket.once('error', reject);
-      socket.once('close', () =>
-        reject(new Error(`the server closed a connection after ${answered} answers`)),
-      );
-      socket.on('data', (chunk: Buffer) => {
-        head += chunk.toString('latin1');
-        if (!head.endsWith('\r\n\r\n')) return;
-        if (!head.startsWith('HTTP/1.1 200 ')) reject(new Error(`HEAD was answered: ${head}`));
-        head = '';
-        answered++;
-        if (performance.now() < until) socket.write(request);
-        else {
-          resolve();
-          socket.destroy();
-        }
-      });
-    });
-  await Promise.all(Array.from({ length: 32 }, ask));
-  return answered / ((performance.now() - started) / 1000);
 }
 
 function numberIn(output: string, pattern: RegExp): number {

@@ -1,6 +1,6 @@
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loadGet, loadHead, pullBlob, pushBlob, pushManifest, randomFile } from '../http.ts';
+import { emptyBlob, load, pullBlob, pushBlob, pushManifest, randomFile } from '../http.ts';
 import { alternate, type Comparison, memoryBytes, type Sample, timed } from '../measure.ts';
 import type { BenchRegistry } from '../peers.ts';
 
@@ -73,17 +73,18 @@ export async function pushParallel(bench: RegistryBench): Promise<Comparison> {
 export async function reads(bench: RegistryBench): Promise<Comparison[]> {
   const file = join(bench.scratch, 'read');
   const digest = await randomFile(file, 300 * megabyte);
+  const script = join(bench.scratch, 'wrk.lua');
+  const nothing = join(bench.scratch, 'nothing');
+  await writeFile(nothing, '');
   for (const registry of [bench.ours, bench.peer]) {
     await pushBlob(registry.url, 'bench/read', file, digest);
+    await pushBlob(registry.url, 'bench/read', nothing, emptyBlob);
     await pushManifest(registry.url, 'bench/read', 'v1', [{ digest, size: 300 * megabyte }]);
   }
-  const loaded = async (
-    registry: BenchRegistry,
-    load: (base: string) => Promise<number>,
-  ): Promise<Sample> => {
+  const loaded = async (registry: BenchRegistry, run: (base: string) => Promise<number>): Promise<Sample> => {
     let rate = 0;
     const sample = await timed(registry.pid, async () => {
-      rate = await load(`${registry.url}/v2/bench/read`);
+      rate = await run(`${registry.url}/v2/bench/read`);
     });
     return { value: rate, cpuSeconds: sample.cpuSeconds };
   };
@@ -108,7 +109,11 @@ export async function reads(bench: RegistryBench): Promise<Comparison[]> {
     better: 'higher',
     target: 10,
     peerName,
-    ...(await both((r) => loaded(r, (base) => loadGet(`${base}/manifests/v1`, manifestType, loadSeconds)))),
+    ...(await both((r) =>
+      loaded(r, (base) =>
+        load(`${base}/manifests/v1`, { method: 'GET', accept: manifestType, seconds: loadSeconds, script }),
+      ),
+    )),
   });
   bench.say('blob HEAD …');
   results.push({
@@ -117,7 +122,11 @@ export async function reads(bench: RegistryBench): Promise<Comparison[]> {
     better: 'higher',
     target: 10,
     peerName,
-    ...(await both((r) => loaded(r, (base) => loadHead(`${base}/blobs/${digest}`, loadSeconds)))),
+    ...(await both((r) =>
+      loaded(r, (base) =>
+        load(`${base}/blobs/${emptyBlob}`, { method: 'HEAD', seconds: loadSeconds, script }),
+      ),
+    )),
   });
   bench.say('blob GET …');
   results.push({
