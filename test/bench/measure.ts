@@ -20,16 +20,22 @@ export interface Comparison {
   readonly note?: string;
 }
 
-/** Runs both sides in turn, the first side changing with each pair, so that a slow phase of the machine hits both. */
+/**
+ * Runs both sides in turn, the first side changing with each pair, so that a slow phase of the machine hits both. `warmUp` pairs come first
+ * and do not count: a server runs for weeks, and its first seconds (JavaScript not compiled yet, caches cold) say nothing about that.
+ */
 export async function alternate(
-  pairs: number,
+  { pairs, warmUp = 0 }: { pairs: number; warmUp?: number },
   ours: (pair: number) => Promise<Sample>,
   peer: (pair: number) => Promise<Sample>,
 ): Promise<{ ours: Sample[]; peer: Sample[] }> {
   const result = { ours: [] as Sample[], peer: [] as Sample[] };
-  for (let pair = 0; pair < pairs; pair++) {
+  for (let pair = 0; pair < warmUp + pairs; pair++) {
     const order = pair % 2 === 0 ? (['ours', 'peer'] as const) : (['peer', 'ours'] as const);
-    for (const side of order) result[side].push(await (side === 'ours' ? ours : peer)(pair));
+    for (const side of order) {
+      const sample = await (side === 'ours' ? ours : peer)(pair);
+      if (pair >= warmUp) result[side].push(sample);
+    }
   }
   return result;
 }

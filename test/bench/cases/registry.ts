@@ -25,7 +25,7 @@ export async function pushLargeBlob(bench: RegistryBench): Promise<Comparison> {
     return timed(registry.pid, () => pushBlob(registry.url, 'bench/large', file, digest));
   };
   const samples = await alternate(
-    bench.pairs,
+    { pairs: bench.pairs, warmUp: 3 },
     (pair) => one(bench.ours, pair % 2 === 0),
     (pair) => one(bench.peer, pair % 2 === 1),
   );
@@ -54,7 +54,7 @@ export async function pushParallel(bench: RegistryBench): Promise<Comparison> {
     });
   };
   const samples = await alternate(
-    bench.pairs,
+    { pairs: bench.pairs, warmUp: 10 },
     (pair) => one(bench.ours, pair % 2 === 0),
     (pair) => one(bench.peer, pair % 2 === 1),
   );
@@ -96,7 +96,7 @@ export async function reads(bench: RegistryBench): Promise<Comparison[]> {
     one: (registry: BenchRegistry) => Promise<Sample>,
   ): Promise<{ ours: Sample[]; peer: Sample[] }> =>
     alternate(
-      bench.pairs,
+      { pairs: bench.pairs, warmUp: 1 },
       () => one(bench.ours),
       () => one(bench.peer),
     );
@@ -168,7 +168,7 @@ export async function uploadMemory(bench: RegistryBench): Promise<Comparison> {
     return { value: highest / megabyte, cpuSeconds: sample.cpuSeconds };
   };
   const samples = await alternate(
-    1,
+    { pairs: 1 },
     (pair) => one(bench.ours, pair),
     (pair) => one(bench.peer, pair),
   );
