@@ -11,9 +11,7 @@ export interface EventBus {
 }
 
 /** Within one process. `forward` sees every message that was published here, to carry it to other processes. */
-export function createEventBus(
-  forward: (topic: string, message: JsonValue) => void = () => {},
-): EventBus & {
+export function createEventBus(forward: (topic: string, message: JsonValue) => void = () => {}): EventBus & {
   /** A message that came from another process. */ deliver(topic: string, message: JsonValue): void;
 } {
   const handlers = new Map<string, Set<(message: JsonValue) => void>>();

@@ -158,8 +158,8 @@ describe('the filesystem store among processes', () => {
     const report = await program.nextLine();
 
     expect(report).toEqual({
-      put: 'ObjectStoreUnavailable: writing large: the disk is full: free space or enlarge it',
-      upload: 'ObjectStoreUnavailable: writing an upload: the disk is full: free space or enlarge it',
+      put: 'ObjectStoreFull: writing large: the disk is full: free space or enlarge it',
+      upload: 'ObjectStoreFull: writing an upload: the disk is full: free space or enlarge it',
       left: ['multipart'],
       keys: ['after', 'kept'],
     });
