@@ -1,7 +1,6 @@
-import { digestOf } from '../../oci/digest.ts';
+import { encodeImageManifest } from '../../oci/encode-manifest.ts';
 import type { ImageConfig } from '../../oci/image-config.ts';
 import type { Layer } from '../../oci/layer.ts';
-import { mediaTypes } from '../../oci/media-types.ts';
 import type { BaseImage } from '../engines/assembler/base-image.ts';
 import { mergeEnvironment } from '../plan/image-content.ts';
 import type { CatalogEntry } from './catalog.ts';
@@ -67,17 +66,9 @@ export function baseImageManifest(image: {
           'org.opencontainers.image.base.digest': below.digest,
         }),
   };
-  return Buffer.from(
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: mediaTypes.ociManifest,
-      config: {
-        mediaType: mediaTypes.ociConfig,
-        digest: digestOf(image.config),
-        size: image.config.length,
-      },
-      layers: [...(base?.layers ?? []), { mediaType, digest, size }],
-      annotations: Object.fromEntries(Object.entries(annotations).sort(([a], [b]) => (a < b ? -1 : 1))),
-    }),
-  );
+  return encodeImageManifest({
+    config: image.config,
+    layers: [...(base?.layers ?? []), { mediaType, digest, size }],
+    annotations,
+  });
 }

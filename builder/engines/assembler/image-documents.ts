@@ -1,7 +1,6 @@
-import { digestOf } from '../../../oci/digest.ts';
+import { encodeImageManifest } from '../../../oci/encode-manifest.ts';
 import type { ImageConfig } from '../../../oci/image-config.ts';
 import type { Layer } from '../../../oci/layer.ts';
-import { mediaTypes } from '../../../oci/media-types.ts';
 import { type ImageContent, mergeEnvironment } from '../../plan/image-content.ts';
 import type { PlannedBase } from '../../plan/plan.ts';
 import type { BaseImage } from './base-image.ts';
@@ -60,17 +59,9 @@ export function imageManifest(image: {
     [seamAnnotation]: String(image.base.layers.length),
     ...image.annotations,
   };
-  return Buffer.from(
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: mediaTypes.ociManifest,
-      config: {
-        mediaType: mediaTypes.ociConfig,
-        digest: digestOf(image.config),
-        size: image.config.length,
-      },
-      layers: [...image.base.layers, { mediaType, digest, size }],
-      annotations: Object.fromEntries(Object.entries(annotations).sort(([a], [b]) => (a < b ? -1 : 1))),
-    }),
-  );
+  return encodeImageManifest({
+    config: image.config,
+    layers: [...image.base.layers, { mediaType, digest, size }],
+    annotations,
+  });
 }

@@ -1,0 +1,26 @@
+import type { Descriptor } from './descriptor.ts';
+import { digestOf } from './digest.ts';
+import { mediaTypes } from './media-types.ts';
+
+/** An OCI image manifest whose bytes depend on nothing but its parts: annotations stand in the order of their names. */
+export function encodeImageManifest(image: {
+  /** The bytes of the image configuration. */
+  readonly config: Buffer;
+  /** From the lowest to the topmost. */
+  readonly layers: readonly Pick<Descriptor, 'mediaType' | 'digest' | 'size'>[];
+  readonly annotations: Readonly<Record<string, string>>;
+}): Buffer {
+  return Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: mediaTypes.ociManifest,
+      config: {
+        mediaType: mediaTypes.ociConfig,
+        digest: digestOf(image.config),
+        size: image.config.length,
+      },
+      layers: image.layers,
+      annotations: Object.fromEntries(Object.entries(image.annotations).sort(([a], [b]) => (a < b ? -1 : 1))),
+    }),
+  );
+}
