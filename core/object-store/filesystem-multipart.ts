@@ -96,6 +96,8 @@ export function createFilesystemMultipart(options: FilesystemMultipartOptions): 
       if (fd === undefined) throw new MultipartUnknown('the upload was completed, aborted or swept');
       return state.offset === 0 ? emptied(fd) : createFileStream(fd, 0, state.offset);
     },
+    // `sweepTemporaries` removes them by their age alone.
+    async *incomplete() {},
   };
 }
 

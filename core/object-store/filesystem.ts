@@ -141,6 +141,7 @@ export function createFilesystemStore(options: FilesystemStoreOptions): Filesyst
         throw unavailable('syncing directories', error);
       }
     },
+    presign: async () => undefined,
     multipart: createFilesystemMultipart({
       directory: `${temporary}/multipart`,
       budget: createByteBudget(options.uploadBufferBytes ?? 16 * 1024 * 1024),

@@ -70,6 +70,7 @@ export function createMemoryStore(): ObjectStore {
     },
     list: async (options) => listEntries(entries, options),
     syncPrefixes: async () => {},
+    presign: async () => undefined,
     multipart: createMemoryMultipart(store, find),
   };
 }
@@ -167,5 +168,6 @@ function createMemoryMultipart(
       uploads.delete(idOf(state));
     },
     read: async (_key, state) => streamOf(bytes(state)),
+    async *incomplete() {},
   };
 }

@@ -32,7 +32,20 @@ export interface ObjectStore {
    * their directories alone. Nothing to do where every acknowledged put is durable (S3).
    */
   syncPrefixes(prefixes: readonly string[]): Promise<void>;
+  /**
+   * An address where whoever has it may read the object for a while, without credentials of his own. Asks nobody: the object need not exist.
+   * Undefined = this store has no addresses (files, memory).
+   */
+  presign(key: string, options: PresignOptions): Promise<string | undefined>;
   readonly multipart: MultipartStore;
+}
+
+export interface PresignOptions {
+  readonly method: 'GET' | 'HEAD';
+  /** From now by the store's clock. */
+  readonly expiresInSeconds: number;
+  /** The answer's Content-Type, whatever the object was stored with. */
+  readonly contentType?: string;
 }
 
 export interface ObjectInfo {
@@ -109,6 +122,19 @@ export interface MultipartStore {
   abort(key: string, state: MultipartState): Promise<void>;
   /** Reads back what has arrived so far, to rebuild a hash after a restart. */
   read(key: string, state: MultipartState): Promise<Readable>;
+  /**
+   * Uploads that were neither completed nor aborted, whoever began them; bytes of theirs cost money. Only some stores can tell (S3):
+   * where abandoned uploads go by themselves there are none.
+   */
+  incomplete(): AsyncIterable<IncompleteUpload>;
+}
+
+export interface IncompleteUpload {
+  readonly key: string;
+  /** By the store's clock. */
+  readonly initiated: Date;
+  /** Drops its bytes. No error when somebody completed or aborted it meanwhile. */
+  abort(): Promise<void>;
 }
 
 export type MultipartState = { readonly offset: number } & { readonly [name: string]: JsonValue };
@@ -124,8 +150,11 @@ export type JsonValue =
 export interface MultipartWriter {
   /** Takes `chunk` over for good: the caller never changes it again. Resolves at once while buffers are free, later when the caller should wait. */
   write(chunk: Buffer): Promise<void>;
-  /** Everything written so far survives the death of this process; returns the state to resume from. */
-  checkpoint(): Promise<MultipartState>;
+  /**
+   * Everything written so far survives the death of this process; returns the state to resume from.
+   * `last`: the caller believes that nothing follows; the store may then keep the rest in the way that makes `complete` cheap. Going on is still allowed.
+   */
+  checkpoint(options?: { readonly last?: boolean }): Promise<MultipartState>;
   /** Lets another writer in. Safe to call twice, and after a failure; does not checkpoint. */
   close(): Promise<void>;
 }
