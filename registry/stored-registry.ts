@@ -1,11 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
-import { type ObjectStore, ObjectStoreUnavailable } from '../core/object-store/object-store.ts';
+import { ObjectStoreUnavailable } from '../core/object-store/object-store.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Registry } from '../oci/registry.ts';
 import { deleteBlob, getBlob, mountBlob, resolveBlob } from './store/blobs.ts';
-import type { StoreContext, StoreLog } from './store/context.ts';
+import { createStoreContext, type StoreContextOptions } from './store/create-context.ts';
 import { deleteManifest } from './store/delete-manifest.ts';
 import { listReferrers, listRepositories, listTags } from './store/lists.ts';
 import { putBlob } from './store/put-blob.ts';
@@ -15,34 +13,14 @@ import { deleteTag } from './store/tags.ts';
 import { finishUpload } from './store/upload-finish.ts';
 import { cancelUpload, startUpload, uploadStatus, writeUpload } from './store/uploads.ts';
 
-export interface StoredRegistryOptions {
-  readonly store: ObjectStore;
-  /** Milliseconds since the epoch; default Date.now. */
-  readonly clock?: () => number;
-  readonly wait?: (milliseconds: number) => Promise<void>;
-  /** 32 fresh lower-case hex digits; default from the system's random source. */
-  readonly random?: () => string;
-  readonly log?: StoreLog;
-  /**
-   * Accept manifests whose layers or config are not in the repository; default false: MANIFEST_BLOB_UNKNOWN.
-   * Such a manifest is served, and what is missing stays missing until somebody pushes it.
-   */
-  readonly allowMissingBlobs?: boolean;
+export interface StoredRegistryOptions extends StoreContextOptions {
   /** Bytes of manifests kept in memory; default 64 MiB. */
   readonly manifestCacheBytes?: number;
 }
 
 /** The registry over an object store. Stateless: any number of them, in any number of processes, share one store. */
 export function createStoredRegistry(options: StoredRegistryOptions): Registry {
-  const context: StoreContext = {
-    store: options.store,
-    clock: options.clock ?? Date.now,
-    wait: options.wait ?? ((milliseconds) => sleep(milliseconds)),
-    random: options.random ?? (() => randomBytes(16).toString('hex')),
-    log: options.log ?? { warn: () => {} },
-    records: new WeakMap(),
-    allowMissingBlobs: options.allowMissingBlobs ?? false,
-  };
+  const context = createStoreContext(options);
   const cache: ManifestCache = new LRUCache({
     maxSize: options.manifestCacheBytes ?? 64 * 1024 * 1024,
     sizeCalculation: (bytes) => bytes.length + 512,
