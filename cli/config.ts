@@ -79,6 +79,13 @@ export const configSchema = Type.Object({
       description:
         'Accept manifests whose layers or config are not in the repository, instead of MANIFEST_BLOB_UNKNOWN.',
     }),
+    /** Against floods of upload sessions. */
+    maxUploads: Type.Integer({
+      default: 1000,
+      minimum: 0,
+      maximum: 1_000_000,
+      description: 'Unfinished upload sessions of one account (or of everybody without one); 0 = no limit.',
+    }),
   }),
   redis: Type.Object({
     url: Type.Optional(

@@ -7,7 +7,10 @@ import { createMetrics } from '../../core/metrics.ts';
 import { UserError } from '../../core/user-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { authorized } from '../../registry/decorators/authorized.ts';
+import { limitedUploads } from '../../registry/decorators/limited-uploads.ts';
 import { registryRoutes } from '../../registry/http/registry-routes.ts';
+import { createStoreContext } from '../../registry/store/create-context.ts';
+import { countUploads } from '../../registry/store/upload-count.ts';
 import { checkListenAddress, serviceName } from '../config.ts';
 import { registerOpenApi } from './api.ts';
 import { registerHome } from './home.ts';
@@ -37,12 +40,18 @@ export async function startHttpProcess(
     },
   });
   const { app } = http;
+  const { maxUploads } = config.registry;
+  const context = createStoreContext({ store });
+  const limited =
+    maxUploads === 0
+      ? registry
+      : limitedUploads(registry, { max: maxUploads, count: (...args) => countUploads(context, ...args) });
   await registerOpenApi(app, packageJson.version);
   if (parts.accounts !== undefined)
     await app.register(parts.accounts.tokenRoutes((request) => http.origin.address(request)));
   if (options.roles.includes('registry')) {
     await app.register(registryRoutes, {
-      registryFor: (identity) => authorized(registry, identity),
+      registryFor: (identity) => authorized(limited, identity),
       authenticator,
       http,
       log,

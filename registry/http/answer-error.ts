@@ -3,6 +3,7 @@ import { TooManyAttempts } from '../../core/auth/authenticator.ts';
 import { BodyTooLarge } from '../../core/http/read-body.ts';
 import { ObjectStoreFull, ObjectStoreUnavailable } from '../../core/object-store/object-store.ts';
 import { isOciError, OciError, toErrorBody } from '../../oci/errors.ts';
+import { TooManyUploads } from '../decorators/limited-uploads.ts';
 import { apiVersion } from './call.ts';
 
 /** What a failed call's response says. `headers` alternates names and values. */
@@ -59,7 +60,8 @@ function toOciError(error: unknown): OciError {
 }
 
 function retryAfter(error: unknown): number {
-  return error instanceof TooManyAttempts ? Math.max(1, Math.ceil(error.retryAfter)) : 1;
+  const known = error instanceof TooManyAttempts || error instanceof TooManyUploads;
+  return known ? Math.max(1, Math.ceil(error.retryAfter)) : 1;
 }
 
 function bodyOf(error: OciError): string {

@@ -6,6 +6,7 @@ import { dataKey, pointerKey, uploadKey } from './paths.ts';
 import { type PointerHeader, readPointer } from './pointer.ts';
 import { buryRecord, replaceRecord } from './record.ts';
 import { appendUpload, checkStart } from './upload-append.ts';
+import { uploadIdPrefix } from './upload-count.ts';
 import {
   readSession,
   replaceSession,
@@ -19,7 +20,7 @@ export async function startUpload(
   repository: string,
   options: StartUploadOptions = {},
 ): Promise<UploadStatus> {
-  const id = context.random();
+  const id = `${uploadIdPrefix(options.owner)}${context.random().slice(8)}`;
   const header = {
     state: 'open',
     repository,
