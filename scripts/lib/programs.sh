@@ -16,6 +16,10 @@ podman;podman;podman --version;real client and second container engine
 buildah;buildah;buildah --version;real client
 skopeo;skopeo;skopeo --version;real client
 busybox;busybox-static;busybox true && ! ldd "$(command -v busybox)";the tests' smallest base image
+ceph;ceph-common;ceph --version;commands of the tests' own S3 store
+ceph-mon;ceph-mon;ceph-mon --version;S3 store: its monitor
+ceph-osd;ceph-osd;ceph-osd --version;S3 store: where the bytes are
+radosgw;radosgw;radosgw --version && radosgw-admin --version;S3 store: its gateway
 docker-registry;docker-registry;docker-registry --version;the peer that the bench measures against
 wrk;wrk;wrk -v 2>&1 | grep -q Copyright;load for the bench
 TABLE
