@@ -12,6 +12,7 @@ import type { Registry } from '../../oci/registry.ts';
 import { type BaseImage, createBaseImageReader } from '../engines/assembler/base-image.ts';
 import { mountLayers } from '../engines/assembler/mount-layers.ts';
 import { pushLayer } from '../engines/assembler/push-layer.ts';
+import { BaseImageGone } from '../engines/base-image-gone.ts';
 import { baseImageConfig, baseImageManifest, recipeAnnotation } from './base-image-documents.ts';
 import { makeBaseLayer } from './base-layer.ts';
 import { buildKey, recipeKey } from './build-key.ts';
@@ -55,7 +56,7 @@ export interface BuiltBaseImage {
 
 /**
  * Brings the catalog's images into the registry, parents first. An entry whose recipe and parent are those of the image in its first channel is left alone.
- * Errors: UserError (faults in the catalog with file and line, missing programs, downloads), and those of the registry.
+ * Errors: UserError (faults in the catalog with file and line, missing programs, downloads, a parent that somebody deletes meanwhile), and those of the registry.
  */
 export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<readonly BuiltBaseImage[]> {
   const entries = await wantedEntries(options);
@@ -76,7 +77,8 @@ export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<
   } catch (error) {
     controller.abort();
     await Promise.allSettled(started.values());
-    throw error;
+    if (!(error instanceof BaseImageGone)) throw error;
+    throw new UserError(`${error.message}; no channel was moved to it, run this again`, { cause: error });
   }
 }
 
@@ -135,7 +137,7 @@ async function buildEntry(
   report('push', 0, 1);
   const base = below === undefined ? undefined : await context.readBase(below);
   if (below !== undefined && base !== undefined) {
-    await mountLayers(registry, entry.repository, base.layers, below.repository);
+    await mountLayers(registry, entry.repository, base.layers, below);
   }
   const key = buildKey(recipe, sources);
   const image = await pushImage({ entry, base, below, layer, recipe, key, sources }, context);

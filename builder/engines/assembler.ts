@@ -34,7 +34,7 @@ export interface AssemblerOptions {
 
 /**
  * Makes images without an engine: base layers are mounted, the app's layer is written straight from git objects or from what the
- * sandbox handed out, and equal input gives equal digests. Errors: JobFailed for what no retry can heal, else those of the registry.
+ * sandbox handed out, and equal input gives equal digests. Errors: JobFailed for what no retry can heal, BaseImageGone, else those of the registry.
  */
 export function createAssembler(options: AssemblerOptions): BuildEngine {
   const { registry } = options;
@@ -93,7 +93,7 @@ export function createAssembler(options: AssemblerOptions): BuildEngine {
     const content = imageContent(plan);
     const base = await readBase(plan.base);
     const [mounts, own] = await settled([
-      mountLayers(registry, plan.repository, base.layers, plan.base.repository),
+      mountLayers(registry, plan.repository, base.layers, plan.base),
       makeLayer(input, content, context.signal),
     ]);
     const config = encodeImageConfig(imageConfig(base.config, content, own.layer));

@@ -46,7 +46,7 @@ export interface Sandbox {
   readonly name: string;
   /**
    * Returns a tar of the declared outputs (or of the whole workspace), checked entry by entry, with paths absolute in the image.
-   * Errors: JobFailed when a command fails, a limit is hit or an output is missing.
+   * Errors: JobFailed when a command fails, a limit is hit or an output is missing; BaseImageGone.
    */
   run(
     input: { plan: BuildPlan; step: BuildStep; source: SourceTree },

@@ -6,6 +6,7 @@ import { type JobContext, JobFailed, type JobHandler, type JobRecord } from '../
 import { UserError } from '../../core/user-error.ts';
 import { formatImageReference } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
+import { BaseImageGone } from '../engines/base-image-gone.ts';
 import type { BuildEngine, EngineResult, Sandbox } from '../engines/engine.ts';
 import type { CommitTree, GitHost } from '../git/git-host.ts';
 import type { BuildPlan } from '../plan/plan.ts';
@@ -59,7 +60,10 @@ export function createBuildRunner(deps: BuildRunnerDeps): JobHandler {
       end = failure instanceof JobFailed || context.signal.aborted;
       if (failure instanceof JobFailed) log.line(`\n  ✗ ${failure.message}`);
       else if (context.signal.aborted) log.line('\n  ✗ stopped');
-      else {
+      else if (failure instanceof BaseImageGone) {
+        deps.log.warn({ err: failure, build: job.id }, 'base image went away during a build');
+        log.line(`\n  ! ${failure.message}; the next attempt takes what is there then`);
+      } else {
         deps.log.error({ err: error, build: job.id }, 'build failed by a fault of the farm');
         log.line('\n  ! the build farm had a fault of its own; the build is tried again');
       }

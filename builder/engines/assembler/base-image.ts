@@ -2,12 +2,12 @@ import { LRUCache } from 'lru-cache';
 import { JobFailed } from '../../../core/queue/job-queue.ts';
 import type { Descriptor } from '../../../oci/descriptor.ts';
 import type { Digest } from '../../../oci/digest.ts';
-import { isOciError } from '../../../oci/errors.ts';
 import { type ImageConfig, parseImageConfig } from '../../../oci/image-config.ts';
 import { maxManifestBytes, parseManifest } from '../../../oci/manifest.ts';
 import { mediaTypes } from '../../../oci/media-types.ts';
 import type { Registry } from '../../../oci/registry.ts';
 import type { PlannedBase } from '../../plan/plan.ts';
+import { readingBase } from '../base-image-gone.ts';
 
 /** All that is read of a base: its layers stay where they are. */
 export interface BaseImage {
@@ -20,24 +20,15 @@ export type BaseImageReader = (
   base: Pick<PlannedBase, 'name' | 'repository' | 'digest'>,
 ) => Promise<BaseImage>;
 
-/** Reads bases and remembers the last 64 of them: a digest's content never changes. Errors: JobFailed when it is not there or no Linux image. */
+/** Reads bases and remembers the last 64 of them: a digest's content never changes. Errors: BaseImageGone when it is not there, JobFailed when it is no Linux image. */
 export function createBaseImageReader(registry: Registry): BaseImageReader {
   const known = new LRUCache<Digest, BaseImage>({ max: 64 });
   return async (base) => {
     const cached = known.get(base.digest);
     if (cached !== undefined) return cached;
-    try {
-      const image = await readBaseImage(registry, base);
-      known.set(base.digest, image);
-      return image;
-    } catch (error) {
-      if (isOciError(error, 'MANIFEST_UNKNOWN') || isOciError(error, 'NAME_UNKNOWN')) {
-        throw new JobFailed(
-          `the base image ${base.name} (${base.repository}@${base.digest}) is not in the registry`,
-        );
-      }
-      throw error;
-    }
+    const image = await readingBase(base, () => readBaseImage(registry, base));
+    known.set(base.digest, image);
+    return image;
   };
 }
 

@@ -1,5 +1,7 @@
 import type { Descriptor } from '../../../oci/descriptor.ts';
 import type { Registry } from '../../../oci/registry.ts';
+import type { PlannedBase } from '../../plan/plan.ts';
+import { readingBase } from '../base-image-gone.ts';
 import { hasBlob } from './push-layer.ts';
 
 export interface MountResult {
@@ -10,18 +12,22 @@ export interface MountResult {
   readonly copiedBytes: number;
 }
 
-/** Makes the base's layers readable in `repository`, without moving them where the registry can mount. */
+/**
+ * Makes the base's layers readable in `repository`, without moving them where the registry can mount.
+ * Errors: BaseImageGone when one is not there (any more).
+ */
 export async function mountLayers(
   registry: Registry,
   repository: string,
   layers: readonly Descriptor[],
-  from: string,
+  base: Pick<PlannedBase, 'name' | 'repository' | 'digest'>,
 ): Promise<MountResult> {
   const outcomes = await Promise.all(
     layers.map(async (layer) => {
-      if (await registry.mountBlob(repository, layer.digest, from)) return { layer, copied: false };
+      if (await registry.mountBlob(repository, layer.digest, base.repository))
+        return { layer, copied: false };
       if (await hasBlob(registry, repository, layer.digest)) return { layer, copied: false };
-      const { body } = await registry.getBlob(from, layer.digest);
+      const { body } = await readingBase(base, () => registry.getBlob(base.repository, layer.digest));
       await registry.putBlob(repository, layer.digest, body, { length: layer.size });
       return { layer, copied: true };
     }),

@@ -3,6 +3,7 @@ import { type Digest, digestHex, parseDigest } from '../../../oci/digest.ts';
 import { isImageManifest, isIndex } from '../../../oci/media-types.ts';
 import type { Reader } from '../../../oci/registry.ts';
 import type { PlannedBase } from '../../plan/plan.ts';
+import { readingBase } from '../base-image-gone.ts';
 import { type ContainerApi, ContainerApiError } from './container-api.ts';
 import { tarEnd, tarFile } from './tar-file.ts';
 
@@ -10,7 +11,7 @@ import { tarEnd, tarFile } from './tar-file.ts';
 const largestConfig = 4 * 1024 * 1024;
 
 export interface BaseImages {
-  /** Brings the base image into the engine unless it is there. */
+  /** Brings the base image into the engine unless it is there. Errors: BaseImageGone when the registry has it no more. */
   ensure(base: PlannedBase, signal: AbortSignal, log: (line: string) => void): Promise<LoadedImage>;
 }
 
@@ -37,7 +38,7 @@ export function createBaseImages(api: ContainerApi, registry: Reader): BaseImage
 
   return {
     async ensure(base, signal, log) {
-      const image = await readImage(registry, base);
+      const image = await readingBase(base, () => readImage(registry, base));
       const name = `localhost/brickyard-base:${digestHex(image.configDigest).slice(0, 64)}`;
       const loaded = { name, diffIds: image.diffIds, layers: image.layers };
       if (await holds(api, name, image)) return loaded;
@@ -49,10 +50,8 @@ export function createBaseImages(api: ContainerApi, registry: Reader): BaseImage
         if (await holds(api, name, image)) return loaded;
       }
       log(`loading base image ${base.name} into the container engine`);
-      const load = api.loadImage(
-        Readable.from(dockerArchive(registry, base.repository, image, name), { objectMode: false }),
-        signal,
-      );
+      const archive = Readable.from(dockerArchive(registry, base, image, name), { objectMode: false });
+      const load = loadArchive(api, archive, signal);
       loading.set(name, load);
       try {
         await load;
@@ -65,6 +64,19 @@ export function createBaseImages(api: ContainerApi, registry: Reader): BaseImage
       return loaded;
     },
   };
+}
+
+/** The engine only sees that the archive broke off; why it did is the error that counts. */
+async function loadArchive(api: ContainerApi, archive: Readable, signal: AbortSignal): Promise<void> {
+  let broken: unknown;
+  archive.once('error', (error) => {
+    broken = error;
+  });
+  try {
+    await api.loadImage(archive, signal);
+  } catch (error) {
+    throw broken ?? error;
+  }
 }
 
 interface BaseImage {
@@ -129,7 +141,7 @@ async function readSmall(registry: Reader, repository: string, digest: Digest): 
 /** `docker save` format: config, layers as they are in the registry (engines decompress them), and manifest.json. */
 async function* dockerArchive(
   registry: Reader,
-  repository: string,
+  base: PlannedBase,
   image: BaseImage,
   name: string,
 ): AsyncGenerator<Buffer, void, undefined> {
@@ -139,7 +151,7 @@ async function* dockerArchive(
   yield* tarFile('manifest.json', Buffer.from(JSON.stringify(index)));
   yield* tarFile(configName, image.config);
   for (const [i, { digest }] of image.layers.entries()) {
-    const { size, body } = await registry.getBlob(repository, digest);
+    const { size, body } = await readingBase(base, () => registry.getBlob(base.repository, digest));
     yield* tarFile(layerName(i), body, { size });
   }
   yield tarEnd();

@@ -2,12 +2,30 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Authenticator } from '../../../core/auth/authenticator.ts';
 import type { Authorizer } from '../../../core/auth/authorizer.ts';
+import { isDigest } from '../../../oci/digest.ts';
+import type { Registry } from '../../../oci/registry.ts';
 import { waitFor } from '../../helpers/process.ts';
 import { appYaml, commitFiles, createWork, type Farm, pushBase, startFarm } from './farm-fixture.ts';
 import { createWorkshop, git, gitOk } from './git-fixture.ts';
 
 async function tagsOf(farm: Farm, repository: string): Promise<readonly string[]> {
   return (await farm.registry.listTags(repository, { limit: 100 })).entries;
+}
+
+/** Deletes the base once, when a build has its plan and begins to read the base, and then does `and`. */
+function afterPlanning(registry: Registry, and: () => void | Promise<void>): Registry {
+  let done = false;
+  return {
+    ...registry,
+    async getManifest(repository, reference) {
+      if (!done && isDigest(reference)) {
+        done = true;
+        await registry.deleteManifest(repository, reference);
+        await and();
+      }
+      return registry.getManifest(repository, reference);
+    },
+  };
 }
 
 describe('a push becomes an image', () => {
@@ -165,6 +183,38 @@ describe('a push becomes an image', () => {
     for await (const line of farm.builder.builds.log(late?.id ?? '').stored(new AbortController().signal))
       log.push(line);
     expect(log.join('\n')).toContain('main stays where it is: a newer push has it');
+  });
+
+  it('says that a base was deleted during the build, and fails without a tag (builder.md 6, row 31)', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm({ ...shop, between: (registry) => afterPlanning(registry, () => {}) });
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'));
+
+    const pushed = await git(work, 'push', `${farm.url}/git/team/app.git`, 'main');
+
+    expect(pushed.stderr).toMatch(/! the base image nodejs:26 .* was deleted or replaced during the build/);
+    expect(pushed.stderr).not.toContain('a fault of its own');
+    expect(pushed.stderr).toMatch(/attempt 2[^]*App\.yaml:2:7 error E022 base: there is no base image/);
+    expect(await farm.builder.builds.list()).toMatchObject([{ state: 'failed', attempts: 2 }]);
+    await expect(farm.registry.resolveManifest('team/app', 'main')).rejects.toMatchObject({
+      code: 'NAME_UNKNOWN',
+    });
+  });
+
+  it('takes the new base when it was replaced during the build (row 31)', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm({
+      ...shop,
+      between: (registry) => afterPlanning(registry, () => pushBase(registry, 2000)),
+    });
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'));
+
+    const pushed = await git(work, 'push', `${farm.url}/git/team/app.git`, 'main');
+
+    expect(pushed.stderr).toMatch(/attempt 2[^]*1 layer mounted 2\.0 KB/);
+    expect(await farm.builder.builds.list()).toMatchObject([{ state: 'succeeded', attempts: 2 }]);
   });
 
   it('asks for the push right where appname names another repository', async () => {

@@ -34,13 +34,15 @@ export async function startFarm(options: {
   authorizer?: Authorizer;
   /** Default true: builds are run. */
   work?: boolean;
+  /** What the builder is given instead of the registry. */
+  between?: (registry: Registry) => Registry;
 }): Promise<Farm> {
   const { store, cacheDir, authorizer = openAuthorizer, authenticator = createOpenAuthenticator() } = options;
   const log = createSilentLogger();
   const registry = createStoredRegistry({ store });
   const builder = await createBuilder({
     store,
-    registry,
+    registry: options.between?.(registry) ?? registry,
     authorizer,
     events: createEventBus(),
     log,

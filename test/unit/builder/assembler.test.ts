@@ -334,16 +334,24 @@ describe('the assembler', () => {
     expect(result).toMatchObject({ mountedLayers: 0, storedLayers: 2 });
   });
 
-  it('fails for good when the base is not there', async () => {
-    const on = await setup();
+  it.each([
+    ['its manifest', (on: Setup) => on.registry.deleteManifest('baseimages/base', on.base.digest)],
+    ['a layer', (on: Setup) => on.registry.deleteBlob('baseimages/base', on.base.layer.digest)],
+  ])(
+    'leaves it to a new attempt when the base lost %s during the build (builder.md 6, row 31)',
+    async (_, lose) => {
+      const on = await setup();
+      await lose(on);
 
-    const building = build(on, { source: source({ a: 'x' }), plan: plan(digestOf('nothing')) });
+      const building = build(on, { source: source({ a: 'x' }) });
 
-    await expect(building).rejects.toMatchObject({
-      name: 'JobFailed',
-      message: expect.stringContaining('base:12'),
-    });
-  });
+      await expect(building).rejects.toMatchObject({
+        name: 'BaseImageGone',
+        message: expect.stringContaining('base:12'),
+      });
+      await expect(on.registry.resolveManifest(team, 'main')).rejects.toMatchObject({ code: 'NAME_UNKNOWN' });
+    },
+  );
 
   it('sets the tags that beforeTags leaves, after the manifest is in place', async () => {
     const on = await setup();
