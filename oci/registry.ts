@@ -24,6 +24,29 @@ export interface BlobContent {
   readonly body: Readable;
 }
 
+/** A blob that was found and may be read; nothing is open yet. */
+export interface LocatedBlob {
+  /** Bytes. */
+  readonly size: number;
+  /**
+   * The store's name of the bytes, which no other bytes ever have, for somebody else who can fetch them there. Undefined: they are too
+   * few to lie on their own, or they may soon be gone; only `open` gives them.
+   */
+  readonly dataKey?: string;
+  /**
+   * Where whoever has it may read the bytes for so long without asking us; their Content-Type there is application/octet-stream.
+   * The address is a secret and names no repository. Undefined: the store has no addresses, or there is no `dataKey`.
+   */
+  address(options: BlobAddressOptions): Promise<string | undefined>;
+  /** The caller consumes or destroys it. Undefined: gone meanwhile, and `getBlob` knows more. Errors: RANGE_INVALID. */
+  open(range?: ByteRange): Promise<Readable | undefined>;
+}
+
+export interface BlobAddressOptions {
+  readonly method: 'GET' | 'HEAD';
+  readonly expiresInSeconds: number;
+}
+
 export interface ManifestContent {
   readonly descriptor: Descriptor;
   /** Exactly the bytes that were pushed: the digest is over bytes, not over meaning. */
@@ -36,6 +59,12 @@ export interface Reader {
    * knowing a digest is not a right), RANGE_INVALID.
    */
   getBlob(repository: string, digest: Digest, range?: ByteRange): Promise<BlobContent>;
+  /**
+   * For whoever may let somebody else send the bytes: as strict about who may read as `getBlob`, and what it finds with a `dataKey` is as
+   * fresh as an answer of `resolveBlob`. Left out where bytes come no other way than through `getBlob`.
+   * Undefined: not to be found this way; `getBlob` and `resolveBlob` decide whether it is there at all.
+   */
+  locateBlob?(repository: string, digest: Digest): Promise<LocatedBlob | undefined>;
   /**
    * A success lets a client skip an upload, so it is never answered from a cache and renews the blob's life.
    * `mediaType` of the answer is always application/octet-stream. Errors: BLOB_UNKNOWN.

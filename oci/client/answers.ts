@@ -6,14 +6,36 @@ import type { Answer } from './transport.ts';
 /** Bytes of an error's body that are looked at. */
 const errorLimit = 64 * 1024;
 
+/** What a server refused, as opposed to a server that could not be asked. */
+export class RefusedCall extends OciError {
+  /** HTTP status. A server may send any code with any status; whoever decides by kind of refusal goes by this. */
+  readonly answered: number;
+  /** Seconds, from Retry-After. */
+  readonly retryAfter: number | undefined;
+  constructor(
+    code: OciErrorCode,
+    about: { readonly answered: number; readonly retryAfter: number | undefined },
+    options: { message: string; detail?: unknown },
+  ) {
+    super(code, options);
+    this.answered = about.answered;
+    this.retryAfter = about.retryAfter;
+  }
+}
+
 /** Throws what a response of 4xx or 5xx means. `kind` tells what a bare 404 was about. */
 export async function throwAnswer(answer: Answer, kind: RouteKind): Promise<never> {
   const told = await readError(answer);
   const { status } = answer;
-  if (status >= 500) throw new OciError('UNAVAILABLE', { message: `${answer.url.host} answered ${status}` });
+  const about = { answered: status, retryAfter: readRetryAfter(answer.headers['retry-after']) };
+  if (status >= 500)
+    throw new RefusedCall('UNAVAILABLE', about, { message: `${answer.url.host} answered ${status}` });
   const code = told?.code ?? codeOf(status, kind);
   const message = told?.message ?? `${answer.url.host} answered ${status}`;
-  throw new OciError(code, { message, ...(told?.detail === undefined ? {} : { detail: told.detail }) });
+  throw new RefusedCall(code, about, {
+    message,
+    ...(told?.detail === undefined ? {} : { detail: told.detail }),
+  });
 }
 
 /** The body up to `limit` bytes. Errors: SIZE_TOO_LARGE, UNAVAILABLE when it breaks off. */
@@ -77,6 +99,14 @@ async function readError(
     ...(message === undefined ? {} : { message: message.slice(0, 500) }),
     ...(first['detail'] === undefined ? {} : { detail: first['detail'] }),
   };
+}
+
+/** RFC 9110 10.2.3: seconds or a date. */
+function readRetryAfter(header: string | undefined): number | undefined {
+  if (header === undefined) return undefined;
+  if (/^[0-9]{1,9}$/.test(header.trim())) return Number(header);
+  const date = Date.parse(header);
+  return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - Date.now()) / 1000));
 }
 
 /** The answer to HEAD has no body, and not every registry writes one elsewhere. */

@@ -73,23 +73,29 @@ export function createClientReader(session: ClientSession): Reader {
   }
 }
 
-/** `body` fails at its end when its bytes are not what they should be, so that nobody takes the last one for good. */
+/**
+ * Fails at its end when the bytes are not what they should be. The last piece is kept back until then, as whoever passes bytes on
+ * by their announced number would have a complete answer otherwise.
+ */
 function verifying(answer: Answer, digest: Digest | undefined, size: number): Transform {
   const algorithm = digest === undefined ? undefined : digestAlgorithm(digest);
   const hash = algorithm === undefined ? undefined : createHash(algorithm);
   let seen = 0;
+  let held: Buffer | undefined;
   const check = new Transform({
     highWaterMark: 256 * 1024,
     transform(chunk: Buffer, _encoding, callback) {
       seen += chunk.length;
       hash?.update(chunk);
-      callback(null, chunk);
+      callback(null, held);
+      held = chunk;
     },
     flush(callback) {
       const right =
         seen === size &&
         (hash === undefined || algorithm === undefined || digestOfHash(algorithm, hash) === digest);
-      callback(right ? null : mismatch(answer));
+      if (right) callback(null, held);
+      else callback(mismatch(answer));
     },
   });
   // The error reaches whoever reads `check`, be it later; until then it must not end the process.

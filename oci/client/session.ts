@@ -3,6 +3,7 @@ import { OciError } from '../errors.ts';
 import { formatRoute, type Route } from '../route.ts';
 import { formatScope } from '../scope.ts';
 import { drain, throwAnswer } from './answers.ts';
+import type { Outbound } from './outbound.ts';
 import type { ClientAuth } from './token.ts';
 import type { Answer, Transport } from './transport.ts';
 
@@ -32,7 +33,7 @@ export function createClientSession(
   registry: URL,
   transport: Transport,
   auth: ClientAuth,
-  userAgent: string,
+  { userAgent, outbound }: { readonly userAgent: string; readonly outbound?: Outbound | undefined },
 ): ClientSession {
   return {
     registry,
@@ -70,7 +71,7 @@ export function createClientSession(
       if (location === undefined) return answer;
       await drain(answer);
       if (hop === maxRedirects) throw new OciError('UNAVAILABLE', { message: 'redirected too often' });
-      target = resolveRedirect(location, target);
+      target = resolveRedirect(location, target, outbound);
     }
   }
 }
@@ -81,11 +82,11 @@ function redirectOf(answer: Answer, message: ClientCall): string | undefined {
   return [301, 302, 303, 307, 308].includes(answer.status) ? answer.headers.location : undefined;
 }
 
-function resolveRedirect(location: string, from: URL): URL {
+function resolveRedirect(location: string, from: URL, outbound: Outbound | undefined): URL {
   const target = URL.canParse(location, from) ? new URL(location, from) : undefined;
   const allowed =
     target?.protocol === 'https:' || (target?.protocol === 'http:' && from.protocol === 'http:');
-  if (target === undefined || !allowed) {
+  if (target === undefined || !allowed || outbound?.mayRedirect(target) === false) {
     throw new OciError('UNAVAILABLE', { message: `${from.host} redirects to where we do not follow` });
   }
   target.username = '';

@@ -1,5 +1,6 @@
 import { OciError } from '../errors.ts';
 import { drain, readJson } from './answers.ts';
+import type { Outbound } from './outbound.ts';
 import type { Answer, Transport } from './transport.ts';
 
 export interface Credentials {
@@ -22,8 +23,9 @@ export function createClientAuth(
   registry: URL,
   transport: Transport,
   credentials: Credentials | undefined,
-  now: () => number = Date.now,
+  options: { readonly outbound?: Outbound | undefined; readonly now?: () => number } = {},
 ): ClientAuth {
+  const { outbound, now = Date.now } = options;
   const basic =
     credentials === undefined
       ? undefined
@@ -61,9 +63,15 @@ export function createClientAuth(
   ): Promise<{ header: string; expires: number } | undefined> {
     const realm = readRealm(parameters['realm'] ?? '', registry);
     if (realm === undefined) return undefined;
+    if (outbound?.mayAskForToken(realm) === false) {
+      throw new OciError('UNAVAILABLE', {
+        message: `${registry.host} names ${realm.origin} as its token service, which is not allowed`,
+      });
+    }
     if (parameters['service'] !== undefined) realm.searchParams.set('service', parameters['service']);
     for (const one of scope.split(' ')) if (one !== '') realm.searchParams.append('scope', one);
     const mayKnow =
+      outbound?.mayKnowPassword(realm) === true ||
       (realm.host === registry.host && realm.protocol === registry.protocol) ||
       (realm.protocol === 'https:' && credentials?.tokenHosts?.includes(realm.host) === true);
     const headers: Record<string, string> = { accept: 'application/json' };

@@ -1,3 +1,4 @@
+import { lookup as lookupName } from 'node:dns';
 import {
   Agent as HttpAgent,
   type IncomingHttpHeaders,
@@ -5,6 +6,7 @@ import {
   request as requestHttp,
 } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import { isIP, type LookupFunction } from 'node:net';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { OciError } from '../errors.ts';
@@ -38,22 +40,32 @@ export interface TransportOptions {
   readonly timeoutMs?: number;
   /** Connections kept to one server at the same time. Default 16. */
   readonly maxSockets?: number;
+  /** Certificates (PEM) that servers may be signed by, instead of the system's. */
+  readonly ca?: string;
 }
 
-export function createTransport(options: TransportOptions = {}): Transport {
+/** Whether the address that `host` stands for may be connected to. */
+export type MayConnect = (host: string, address: string) => boolean;
+
+export function createTransport(
+  options: TransportOptions = {},
+  mayConnect: MayConnect = () => true,
+): Transport {
   const settings = {
     keepAlive: true,
     maxSockets: options.maxSockets ?? 16,
     timeout: options.timeoutMs ?? 60_000,
   };
   const plain = new HttpAgent(settings);
-  const secure = new HttpsAgent(settings);
+  const secure = new HttpsAgent({ ...settings, ...(options.ca === undefined ? {} : { ca: options.ca }) });
   const timeout = settings.timeout;
+  const lookup = guardedLookup(mayConnect);
   return {
     async send({ method, url, headers, body }) {
+      checkLiteral(url, mayConnect);
       const start = url.protocol === 'https:' ? requestHttps : requestHttp;
       const agent = url.protocol === 'https:' ? secure : plain;
-      const request = start(url, { method, headers: { ...headers }, agent, timeout });
+      const request = start(url, { method, headers: { ...headers }, agent, timeout, lookup });
       request.on('timeout', () => request.destroy(new Error(`${url.host} went silent`)));
       const answered = new Promise<IncomingMessage>((resolve, reject) => {
         request.on('response', resolve);
@@ -92,4 +104,28 @@ async function sendStream(
     sent.catch(() => {});
     body.destroy();
   }
+}
+
+/** An address that is written down needs no DNS, and is asked for by nobody else. */
+function checkLiteral(url: URL, mayConnect: MayConnect): void {
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  if (isIP(host) !== 0 && !mayConnect(url.hostname, host)) throw refusedAddress(url.hostname);
+}
+
+/** The addresses that are connected to are the ones that were looked at: a second question could get another answer. */
+function guardedLookup(mayConnect: MayConnect): LookupFunction {
+  return (host, options, callback) => {
+    lookupName(host, { ...options, all: true }, (error, addresses) => {
+      if (error !== null) return callback(error, '', 0);
+      const allowed = addresses.filter(({ address }) => mayConnect(host, address));
+      const [first] = allowed;
+      if (first === undefined) return callback(refusedAddress(host), '', 0);
+      if (options.all === true) return callback(null, allowed);
+      return callback(null, first.address, first.family);
+    });
+  };
+}
+
+function refusedAddress(host: string): OciError {
+  return new OciError('UNAVAILABLE', { message: `${host} has no address that may be connected to` });
 }

@@ -29,6 +29,12 @@ function client(url: string): RegistryClient {
   clients.push(created);
   return created;
 }
+function service(url: string, realmHosts: readonly string[] = []): RegistryClient {
+  const outbound = { realmHosts, redirectHosts: [] };
+  const created = createRegistryClient({ url, credentials, timeoutMs: 500, outbound });
+  clients.push(created);
+  return created;
+}
 afterEach(() => {
   for (const one of clients.splice(0)) one.close();
   for (const server of servers.splice(0)) server.close().closeAllConnections();
@@ -135,5 +141,62 @@ describe('the client and servers that mean it harm', () => {
     for (const url of [silent, broken, 'http://127.0.0.1:1']) {
       await expect(client(url).resolveBlob('a', digest)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     }
+  });
+});
+
+describe('a service and a registry that leads it astray', () => {
+  const challenge = (realm: string) => ({ 'www-authenticate': `Bearer realm="${realm}",service="x"` });
+
+  it('asks no token service elsewhere, not even without the password', async () => {
+    const elsewhere = await listen((_, response) => response.end('{"token":"x"}'));
+    const registry = await listen((_, response) =>
+      response.writeHead(401, challenge(`${elsewhere}/token`)).end(),
+    );
+
+    await expect(service(registry).getBlob('a', digest)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('token service') as string,
+    });
+    expect(seen).toHaveLength(1);
+  });
+
+  it('asks a token service that was named to it, with the password', async () => {
+    const elsewhere = await listen((_, response) => response.end('{"token":"x"}'));
+    const registry = await listen((request, response) => {
+      if (request.headers.authorization === 'Bearer x') response.end(content);
+      else response.writeHead(401, challenge(`${elsewhere}/token`)).end();
+    });
+
+    await buffer((await service(registry, [new URL(elsewhere).host]).getBlob('a', digest)).body);
+
+    expect(seen[1]?.authorization).toMatch(/^Basic /);
+  });
+
+  it.each(['localhost', '127.0.0.2', '[::1]', '169.254.169.254'])('is not redirected to %s', async (host) => {
+    const inside = await listen((_, response) => response.end(content));
+    const location = `http://${host}:${new URL(inside).port}/x`;
+    const registry = await listen((_, response) => response.writeHead(302, { location }).end());
+
+    await expect(service(registry).getBlob('a', digest)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(seen).toHaveLength(1);
+  });
+
+  it('connects to no private address behind a name that looks public', async () => {
+    const location = 'https://localhost:9/x';
+    const registry = await listen((_, response) => response.writeHead(302, { location }).end());
+
+    await expect(service(registry).getBlob('a', digest)).rejects.toMatchObject({
+      message: expect.stringContaining('no address that may be connected to') as string,
+    });
+  });
+
+  it('learns how long to wait', async () => {
+    const registry = await listen((_, response) => response.writeHead(429, { 'retry-after': '17' }).end());
+
+    await expect(service(registry).getManifest('a', 'b')).rejects.toMatchObject({
+      code: 'TOOMANYREQUESTS',
+      answered: 429,
+      retryAfter: 17,
+    });
   });
 });
