@@ -15,5 +15,6 @@ export const appFileCodes = {
   /** A key of an old format. */ legacy: 'E020',
   /** A key that this version does not carry out. */ unsupportedKey: 'E021',
   /** No base image, or one that does not exist or fit. */ base: 'E022',
+  /** The script that `runtime` names. */ runtimeScript: 'E023',
   /** Accepted, but probably not meant. */ advice: 'W001',
 } as const;

@@ -1,15 +1,17 @@
 import { createHash } from 'node:crypto';
 import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { formatFaults } from '../../core/document/format-faults.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { LayerEntry } from '../../oci/layer/entry.ts';
+import { checkRuntimeScript } from '../plan/runtime-script.ts';
 import type { CatalogEntry } from './catalog.ts';
 import { directory, symlink, textFile } from './file-tree.ts';
 
 /** Scripts and settings; large things are sources with checksums. */
 const largestFile = 4 * 1024 * 1024;
 
-/** The entry's `static/` tree, root's own with modes 0644 and 0755, and its runtime script under `/etc/appimg/runtime.d`. */
+/** The entry's `static/` tree, root's own with modes 0644 and 0755, and its runtime script under `/etc/appimg/runtime.d`. Errors: UserError. */
 export async function readStaticFiles(entry: CatalogEntry): Promise<readonly LayerEntry[]> {
   const entries = await readFolder(join(entry.directory, 'static'), '');
   const { runtime, name } = entry.file;
@@ -19,6 +21,8 @@ export async function readStaticFiles(entry: CatalogEntry): Promise<readonly Lay
         cause: error,
       });
     });
+    const { document, faults } = checkRuntimeScript(join(entry.directory, 'runtime.sh'), script);
+    if (faults.length > 0) throw new UserError(formatFaults(faults, document).trimEnd());
     const order = String(runtime.order).padStart(2, '0');
     entries.push(textFile(`etc/appimg/runtime.d/${order}-${name}.sh`, script, 0o755));
   }

@@ -5,6 +5,7 @@ import type { AppFileResult } from '../appfile/appfile.ts';
 import { type AppFileParser, readAppFile } from '../appfile/parse-appfile.ts';
 import type { BuildPlan } from '../plan/plan.ts';
 import { planBuild, type ResolveBase } from '../plan/plan-build.ts';
+import { lintRuntimeScript } from '../plan/runtime-script.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
 import type { BuildRequest } from './build-request.ts';
 import { describePlan, formatStep } from './report.ts';
@@ -35,6 +36,11 @@ export function createCommitPlanner(deps: {
     const name = parsed.document.file;
     report(parsed, parsed.faults, write);
     if (parsed.appfile === undefined) throw new JobFailed(summary(name, parsed.faults));
+    const script = await lintRuntimeScript(parsed, (path, limit) => source.readFile(path, limit));
+    if (script !== undefined) {
+      write(formatFaults(script.faults, script.document).trimEnd());
+      throw new JobFailed(summary(script.document.file, script.faults));
+    }
     write(formatStep('lint', lintDetail(name, parsed.faults), performance.now() - started));
     const planning = performance.now();
     const planned = await planBuild({

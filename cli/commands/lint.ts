@@ -1,4 +1,7 @@
+import { lstat, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type Command, Option } from 'commander';
+import { lintRuntimeScript, type RuntimeScript } from '../../builder/plan/runtime-script.ts';
 import { hasErrors } from '../../core/document/document.ts';
 import { type FaultFormat, formatFaults } from '../../core/document/format-faults.ts';
 import { UserError } from '../../core/user-error.ts';
@@ -10,7 +13,7 @@ interface LintOptions {
   readonly json?: boolean;
 }
 
-/** `lint [FILE|DIR]`: what is wrong with an App.yaml. Faults are the result, so they go to stdout; exit code 1 when one is an error. */
+/** `lint [FILE|DIR]`: what is wrong with an App.yaml and the runtime script that it names. Faults are the result, so they go to stdout; exit code 1 when one is an error. */
 export function registerLint(program: Command, context: CliContext): void {
   program
     .command('lint [path]')
@@ -21,15 +24,43 @@ export function registerLint(program: Command, context: CliContext): void {
         .default('text'),
     )
     .option('--json', 'same as --format json')
-    .action((path: string | undefined, options: LintOptions) => {
-      const { result } = readAppFileInput(context, path);
-      const { faults, document } = result;
+    .action(async (path: string | undefined, options: LintOptions) => {
+      const { result, directory } = readAppFileInput(context, path);
+      const script = await lintRuntimeScript(result, (name, limit) =>
+        readScript(join(directory, name), limit),
+      );
+      const ofScript = script === undefined || script.document === result.document ? undefined : script;
+      const faults = ofScript === undefined ? [...result.faults, ...(script?.faults ?? [])] : result.faults;
+      const { document } = result;
       const format = options.json === true ? 'json' : options.format;
       const color = context.env['FORCE_COLOR'] !== undefined && context.env['NO_COLOR'] === undefined;
-      context.stdout(formatFaults(faults, document, format, { color }));
-      const errors = faults.filter((fault) => fault.severity === 'error').length;
-      if (hasErrors(faults))
+      if (format === 'json') {
+        const others = ofScript === undefined ? {} : { others: [toJson(ofScript)] };
+        context.stdout(`${JSON.stringify({ ...toJson({ document, faults }), ...others }, undefined, 2)}\n`);
+      } else {
+        context.stdout(formatFaults(faults, document, format, { color }));
+        if (ofScript !== undefined)
+          context.stdout(formatFaults(ofScript.faults, ofScript.document, format, { color }));
+      }
+      const all = [...faults, ...(ofScript?.faults ?? [])];
+      const errors = all.filter((fault) => fault.severity === 'error').length;
+      if (hasErrors(all))
         throw new UserError(`${document.file}: ${errors} ${errors === 1 ? 'error' : 'errors'}`);
       if (format === 'text') context.stderr(`${document.file}: no errors\n`);
     });
+}
+
+function toJson({ document, faults }: RuntimeScript): { file: string; faults: RuntimeScript['faults'] } {
+  return { file: document.file, faults };
+}
+
+/** Undefined = no regular file. Errors: UserError when it is larger than `limit` bytes. */
+async function readScript(path: string, limit: number): Promise<Uint8Array | undefined> {
+  const info = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
+    throw error;
+  });
+  if (info?.isFile() !== true) return undefined;
+  if (info.size > limit) throw new UserError(`${path} is larger than ${limit} bytes`);
+  return readFile(path);
 }

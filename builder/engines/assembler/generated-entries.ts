@@ -1,10 +1,8 @@
 import { JobFailed } from '../../../core/queue/job-queue.ts';
 import type { LayerEntry } from '../../../oci/layer/entry.ts';
 import type { ImageContent } from '../../plan/image-content.ts';
+import { maxRuntimeScriptBytes } from '../../plan/runtime-script.ts';
 import type { SourceTree } from '../../plan/source-tree.ts';
-
-/** A script that runs at each start has no reason to be larger. */
-const largestCopy = 1024 * 1024;
 
 /** The files beside the app's own, root's: an app cannot change how it is started. Errors: JobFailed when the source lacks one. */
 export async function generatedEntries(
@@ -20,7 +18,7 @@ export async function generatedEntries(
     content: Buffer.from(text),
   }));
   for (const { path, mode, uid, gid, source: from } of content.copies) {
-    const bytes = await source.readFile(from, largestCopy);
+    const bytes = await source.readFile(from, maxRuntimeScriptBytes);
     if (bytes === undefined) throw new JobFailed(`${from} is not a file of the source`);
     entries.push({ type: 'file', path: path.slice(1), mode, uid, gid, content: bytes });
   }

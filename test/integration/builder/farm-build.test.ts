@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { Build } from '../../../builder/farm/build-service.ts';
 import type { Authenticator } from '../../../core/auth/authenticator.ts';
 import type { Authorizer } from '../../../core/auth/authorizer.ts';
 import { isDigest } from '../../../oci/digest.ts';
@@ -10,6 +11,19 @@ import { createWorkshop, git, gitOk } from './git-fixture.ts';
 
 async function tagsOf(farm: Farm, repository: string): Promise<readonly string[]> {
   return (await farm.registry.listTags(repository, { limit: 100 })).entries;
+}
+
+/** The only build, when its record says how it ended: a little after its log does. */
+async function endedBuild(farm: Farm): Promise<Build | undefined> {
+  let build: Build | undefined;
+  await waitFor(
+    async () => {
+      [build] = await farm.builder.builds.list();
+      return build?.finishedAt !== undefined;
+    },
+    { what: 'the end of the build' },
+  );
+  return build;
 }
 
 /** Deletes the base once, when a build has its plan and begins to read the base, and then does `and`. */
@@ -71,7 +85,22 @@ describe('a push becomes an image', () => {
     expect((await gitOk(work, 'ls-remote', url, 'refs/heads/main')).slice(0, 40)).toBe(
       (await gitOk(work, 'rev-parse', 'HEAD')).trim(),
     );
-    expect(await farm.builder.builds.list()).toMatchObject([{ state: 'failed' }]);
+    expect(await endedBuild(farm)).toMatchObject({ state: 'failed' });
+  });
+
+  it('reports a runtime script that could not run, with its place (builder.md 6, row 37)', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm(shop);
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'), {
+      'App.yaml': `${appYaml}runtime: bin/runtime.sh\n`,
+      'bin/runtime.sh': 'set -e\n',
+    });
+
+    const pushed = await git(work, 'push', `${farm.url}/git/team/app.git`, 'main');
+
+    expect(pushed.stderr).toMatch(/bin\/runtime\.sh:1:1 error E023/);
+    expect(pushed.stderr).toContain('✗ bin/runtime.sh: 1 error');
   });
 
   it.each([
@@ -196,7 +225,7 @@ describe('a push becomes an image', () => {
     expect(pushed.stderr).toMatch(/! the base image nodejs:26 .* was deleted or replaced during the build/);
     expect(pushed.stderr).not.toContain('a fault of its own');
     expect(pushed.stderr).toMatch(/attempt 2[^]*App\.yaml:2:7 error E022 base: there is no base image/);
-    expect(await farm.builder.builds.list()).toMatchObject([{ state: 'failed', attempts: 2 }]);
+    expect(await endedBuild(farm)).toMatchObject({ state: 'failed', attempts: 2 });
     await expect(farm.registry.resolveManifest('team/app', 'main')).rejects.toMatchObject({
       code: 'NAME_UNKNOWN',
     });
@@ -214,7 +243,7 @@ describe('a push becomes an image', () => {
     const pushed = await git(work, 'push', `${farm.url}/git/team/app.git`, 'main');
 
     expect(pushed.stderr).toMatch(/attempt 2[^]*1 layer mounted 2\.0 KB/);
-    expect(await farm.builder.builds.list()).toMatchObject([{ state: 'succeeded', attempts: 2 }]);
+    expect(await endedBuild(farm)).toMatchObject({ state: 'succeeded', attempts: 2 });
   });
 
   it('asks for the push right where appname names another repository', async () => {

@@ -72,6 +72,23 @@ describe('lint', () => {
     expect([stderr, exitCode]).toEqual(['App.yaml: 1 error\n', 1]);
   });
 
+  it('looks into the runtime script too (builder.md 6, row 37)', async () => {
+    writeFileSync(join(cwd, 'App.yaml'), `${good}runtime: runtime.sh\n`);
+    const missing = await run('lint');
+    writeFileSync(join(cwd, 'runtime.sh'), '#!/bin/sh\r\nset -e\r\n');
+    const windows = await run('lint');
+    const json = JSON.parse((await run('lint', '--json')).stdout) as unknown;
+
+    expect(missing.stdout).toMatch(/^App.yaml:3:10 error E023 runtime: there is no file runtime.sh\n/);
+    expect(windows.stdout).toMatch(/^runtime.sh:1:10 error E023 the lines end in CR LF/);
+    expect([windows.stderr, windows.exitCode]).toEqual(['App.yaml: 1 error\n', 1]);
+    expect(json).toMatchObject({
+      file: 'App.yaml',
+      faults: [],
+      others: [{ file: 'runtime.sh', faults: [{ line: 1 }] }],
+    });
+  });
+
   it('prints JSON and GitHub annotations when asked', async () => {
     writeFileSync(join(cwd, 'App.yaml'), `bse: x\n${good}`);
 
