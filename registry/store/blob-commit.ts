@@ -3,7 +3,14 @@ import type { Digest } from '../../oci/digest.ts';
 import type { StoreContext } from './context.ts';
 import { linkBlob, readLink } from './link.ts';
 import { pointerKey } from './paths.ts';
-import { isUsable, keepAlive, type PointerHeader, readPointer, type UsablePointer } from './pointer.ts';
+import {
+  fenceOff,
+  isUsable,
+  keepAlive,
+  type PointerHeader,
+  readPointer,
+  type UsablePointer,
+} from './pointer.ts';
 import { replaceRecord } from './record.ts';
 
 /** Bytes up to this many are kept in the pointer itself: one object and one round trip less. */
@@ -16,7 +23,7 @@ export type CheckedBytes =
       readonly dataKey: string;
       /** Makes the data object appear, durable. Called at most once. */
       readonly complete: () => Promise<void>;
-      /** Drops the bytes, completed or not: the registry had the blob already. */
+      /** The bytes are not needed, completed or not: the registry had the blob already, or the session was taken away. */
       readonly discard: () => Promise<void>;
     };
 
@@ -62,8 +69,16 @@ async function commitPointer(context: StoreContext, commit: BlobCommit): Promise
       completed = true;
     }
     if (commit.stillMine !== undefined && !(await commit.stillMine())) {
-      if ('dataKey' in bytes) await bytes.discard();
+      if ('dataKey' in bytes) {
+        // The same request sent twice, and the other one got through after this one looked: then they are the blob's bytes.
+        if (!(await fenceOff(context, digest, bytes.dataKey))) continue;
+        await bytes.discard();
+      }
       return undefined;
+    }
+    // Where a pointer once was, ours may have been it, and have been collected to its end: its bytes are gone then.
+    if ('dataKey' in bytes && pointer.etag !== undefined) {
+      if ((await context.store.head(bytes.dataKey)) === undefined) return undefined;
     }
     const header = { state: 'live', gen: context.random(), size, home: repository } as const;
     const written = await replaceRecord<PointerHeader>(

@@ -1,4 +1,4 @@
-import { type Digest, digestAlgorithm, digestHex } from '../../oci/digest.ts';
+import { type Digest, digestAlgorithm, digestHex, isDigest } from '../../oci/digest.ts';
 
 /**
  * Every key that the registry writes. Nothing else in the house spells one.
@@ -14,6 +14,9 @@ import { type Digest, digestAlgorithm, digestHex } from '../../oci/digest.ts';
  *   refs/<alg>/<hex>/<manifest digest>#<attempt>/<name>    empty: this attempt in this repository needs this blob
  *   catalog/<name>                                         the repository exists
  *   uploads/<id>                                           upload session
+ *   gcq/new/<id>                                           hint {what somebody stopped needing}, written best effort
+ *   gcq/due/<time>-<id>                                    hint {what was condemned at that time}
+ *   gcq/{lease,clock,state}                                who collects, the store's time, what was done last
  *
  * Names are stored raw: a repository's part never starts with `_`, so nothing collides, and the byte order of the keys is
  * the order that the specification wants for listings.
@@ -92,6 +95,59 @@ export const uploadsPrefix = 'uploads/';
 export function uploadKey(id: string): string {
   return `${uploadsPrefix}${id}`;
 }
+
+/** The kinds of things below a repository. */
+export type RepositoryKind = '_blobs' | '_manifests' | '_tags' | '_tagsof' | '_referrers' | '_mrefs';
+
+export function repositoryPrefix(repository: string, kind: RepositoryKind): string {
+  return `repos/${repository}/${kind}/`;
+}
+
+export const pointersPrefix = 'blobs/';
+export const referencesPrefix = 'refs/';
+
+/** Undefined: no pointer's key. */
+export function parsePointerKey(key: string): Digest | undefined {
+  const digest = key.slice(pointersPrefix.length).replace('/', ':');
+  return key.startsWith(pointersPrefix) && isDigest(digest) ? digest : undefined;
+}
+
+/** A reference of a blob, by its key. */
+export interface BlobReference {
+  readonly key: string;
+  readonly digest: Digest;
+  readonly manifest: Digest;
+  readonly attempt: string;
+  readonly repository: string;
+}
+
+/** Undefined: no reference's key. */
+export function parseBlobReference(key: string): BlobReference | undefined {
+  const match = /^refs\/([^/]+)\/([^/]+)\/([^/#]+)#([^/#]+)\/(.+)$/.exec(key);
+  if (match === null) return undefined;
+  const [, algorithm = '', hex = '', manifest = '', attempt = '', repository = ''] = match;
+  const digest = `${algorithm}:${hex}`;
+  if (!isDigest(digest) || !isDigest(manifest)) return undefined;
+  return { key, digest, manifest, attempt, repository };
+}
+
+export const newHintsPrefix = 'gcq/new/';
+
+/** `id` is random: no two writers of hints ever share a key, so one that was worked off can be deleted without looking. */
+export function newHintKey(id: string): string {
+  return `${newHintsPrefix}${id}`;
+}
+
+export const dueHintsPrefix = 'gcq/due/';
+
+/** `time`: milliseconds since the epoch by the store's clock, in an order that is that of time. */
+export function dueHintKey(time: number, id: string): string {
+  return `${dueHintsPrefix}${String(time).padStart(15, '0')}-${id}`;
+}
+
+export const leaseKey = 'gcq/lease';
+export const clockKey = 'gcq/clock';
+export const collectionStateKey = 'gcq/state';
 
 /** `<before>#<after>`, the shape of the last part of several keys. Undefined when `text` has no `#`. */
 export function splitVersion(text: string): { name: string; version: string } | undefined {

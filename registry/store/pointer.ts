@@ -1,7 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { StoreContext } from './context.ts';
 import { pointerKey } from './paths.ts';
-import { type RecordHeader, readRecord, replaceRecord, type Versioned } from './record.ts';
+import { buryRecord, type RecordHeader, readRecord, replaceRecord, type Versioned } from './record.ts';
 
 /**
  * Where a blob's bytes are, and whether they stay.
@@ -62,5 +62,23 @@ export async function keepAlive(
       { payload: pointer.payload },
     );
     pointer = revived ?? (await readPointer(context, digest, { headerOnly: true }));
+  }
+}
+
+/**
+ * Makes every write of the pointer that was prepared before this moment fail, so that nobody can bring `dataKey` into it who read
+ * it earlier. False: the pointer names `dataKey`, its bytes stay. Errors: ObjectStoreUnavailable.
+ */
+export async function fenceOff(context: StoreContext, digest: Digest, dataKey: string): Promise<boolean> {
+  for (;;) {
+    const pointer = await readPointer(context, digest);
+    if (pointer.header?.dataKey === dataKey) return false;
+    const fenced =
+      pointer.header === undefined
+        ? await buryRecord(context, pointerKey(digest), pointer)
+        : await replaceRecord<PointerHeader>(context, pointerKey(digest), pointer, pointer.header, {
+            payload: pointer.payload,
+          });
+    if (fenced !== false && fenced !== undefined) return true;
   }
 }

@@ -7,6 +7,7 @@ import type { WriteOptions } from '../../oci/registry.ts';
 import { type CheckedBytes, commitBlob } from './blob-commit.ts';
 import { resolveBlob } from './blobs.ts';
 import type { StoreContext } from './context.ts';
+import { fenceOff } from './pointer.ts';
 import { appendUpload, checkStart, holdUpload, rehash, translate } from './upload-append.ts';
 import { createNativeHash, digestFrom } from './upload-hash.ts';
 import {
@@ -104,22 +105,38 @@ async function commitSession(
   digest: Digest,
 ): Promise<Descriptor> {
   const { repository, offset, dataKey, multipart } = session.header;
+  let unused = false;
+  const discard = async (): Promise<void> => {
+    unused = true;
+  };
   const descriptor = await commitBlob(context, {
     repository,
     digest,
     size: offset,
-    bytes: isInline(session) ? { inline: session.payload } : storedBytes(context, id, session),
+    bytes: isInline(session) ? { inline: session.payload } : storedBytes(context, id, session, discard),
     stillMine: () => isStillCommitting(context, id, digest),
   });
+  if (descriptor !== undefined) {
+    if (isInline(session) && multipart !== undefined) await context.store.multipart.abort(dataKey, multipart);
+    const changes = { state: 'done', finished: context.clock(), multipart: undefined } as const;
+    // Lost = the same request sent twice wrote it, or a reaper took the session of a blob that is safe by now.
+    await replaceSession(context, id, session, changes, Buffer.alloc(0));
+  }
+  // Only now: the same request sent twice may be about to commit these bytes. It looks at the session, then at the pointer.
+  if (unused && (await fenceOff(context, digest, dataKey))) {
+    if (multipart !== undefined) await context.store.multipart.abort(dataKey, multipart);
+    await context.store.delete(dataKey);
+  }
   if (descriptor === undefined) throw unknownUpload(id);
-  if (isInline(session) && multipart !== undefined) await context.store.multipart.abort(dataKey, multipart);
-  const changes = { state: 'done', finished: context.clock(), multipart: undefined } as const;
-  // Lost = the same request sent twice wrote it, or a reaper took the session of a blob that is safe by now.
-  await replaceSession(context, id, session, changes, Buffer.alloc(0));
   return descriptor;
 }
 
-function storedBytes(context: StoreContext, id: string, session: Session): CheckedBytes {
+function storedBytes(
+  context: StoreContext,
+  id: string,
+  session: Session,
+  discard: () => Promise<void>,
+): CheckedBytes {
   const { dataKey, multipart } = session.header;
   if (multipart === undefined) throw new Error('the session has neither bytes nor a multipart upload');
   return {
@@ -136,9 +153,6 @@ function storedBytes(context: StoreContext, id: string, session: Session): Check
         await context.wait(25 * tries);
       }
     },
-    async discard() {
-      await context.store.multipart.abort(dataKey, multipart);
-      await context.store.delete(dataKey);
-    },
+    discard,
   };
 }

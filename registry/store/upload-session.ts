@@ -79,14 +79,10 @@ export async function replaceSession(
   return written as Session | undefined;
 }
 
-/** False once a reaper or a cancelling client has taken the session. */
+/** False once a reaper or a cancelling client has taken the session, or the same request sent twice has finished it. */
 export async function isStillCommitting(context: StoreContext, id: string, digest: Digest): Promise<boolean> {
   const { header } = await readRecord<SessionHeader>(context, uploadKey(id));
-  return (
-    header !== undefined &&
-    header.digest === digest &&
-    (header.state === 'committing' || header.state === 'done')
-  );
+  return header !== undefined && header.digest === digest && header.state === 'committing';
 }
 
 export function unknownUpload(id: string): OciError {

@@ -1,10 +1,9 @@
 import type { Readable } from 'node:stream';
-import type { Digest } from '../../oci/digest.ts';
 import type { StartUploadOptions, UploadOwner, UploadStatus, WriteOptions } from '../../oci/registry.ts';
 import type { StoreContext } from './context.ts';
-import { dataKey, pointerKey, uploadKey } from './paths.ts';
-import { type PointerHeader, readPointer } from './pointer.ts';
-import { buryRecord, replaceRecord } from './record.ts';
+import { dataKey, uploadKey } from './paths.ts';
+import { fenceOff } from './pointer.ts';
+import { replaceRecord } from './record.ts';
 import { appendUpload, checkStart } from './upload-append.ts';
 import { uploadIdPrefix } from './upload-count.ts';
 import {
@@ -90,21 +89,6 @@ export async function dropUpload(context: StoreContext, id: string, session: Ses
   if (multipart !== undefined) await context.store.multipart.abort(key, multipart);
   if (!mayBeInUse) await context.store.delete(key);
   await context.store.delete(uploadKey(id));
-}
-
-/** Makes every pointer write that was prepared before this moment fail. False: the pointer names `key`, its bytes stay. */
-async function fenceOff(context: StoreContext, digest: Digest, key: string): Promise<boolean> {
-  for (;;) {
-    const pointer = await readPointer(context, digest);
-    if (pointer.header?.dataKey === key) return false;
-    const fenced =
-      pointer.header === undefined
-        ? await buryRecord(context, pointerKey(digest), pointer)
-        : await replaceRecord<PointerHeader>(context, pointerKey(digest), pointer, pointer.header, {
-            payload: pointer.payload,
-          });
-    if (fenced !== false && fenced !== undefined) return true;
-  }
 }
 
 async function readUnfinished(
