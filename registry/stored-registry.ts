@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { ObjectStoreUnavailable } from '../core/object-store/object-store.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Registry } from '../oci/registry.ts';
-import { deleteBlob, getBlob, mountBlob, resolveBlob } from './store/blobs.ts';
+import { deleteBlob, getBlob, locateBlob, mountBlob, resolveBlob } from './store/blobs.ts';
 import { createStoreContext, type StoreContextOptions } from './store/create-context.ts';
 import { deleteManifest } from './store/delete-manifest.ts';
 import { listReferrers, listRepositories, listTags } from './store/lists.ts';
@@ -27,6 +27,7 @@ export function createStoredRegistry(options: StoredRegistryOptions): Registry {
   });
   return withStoreErrors({
     getBlob: (...args) => getBlob(context, ...args),
+    locateBlob: (...args) => locateBlob(context, ...args),
     resolveBlob: (...args) => resolveBlob(context, ...args),
     getManifest: (...args) => getManifest(context, cache, ...args),
     resolveManifest: (...args) => resolveManifest(context, ...args),

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { BlockList, isIP } from 'node:net';
+import { isIP } from 'node:net';
+import { createNetworks } from './networks.ts';
 
 /** What a request says about who sent it and how this server was reached. */
 export interface ClientOrigin {
@@ -11,6 +12,8 @@ export interface ClientOrigin {
   publicOrigin(request: IncomingMessage): string;
   /** The address that a rate limit counts: the last one in X-Forwarded-For that is no trusted proxy's. */
   address(request: IncomingMessage): string;
+  /** Whether a trusted proxy handed this request on: only then its other headers may speak for the proxy. */
+  fromTrustedProxy(request: IncomingMessage): boolean;
 }
 
 export interface ClientOriginOptions {
@@ -23,7 +26,7 @@ export interface ClientOriginOptions {
 /** Errors: TypeError for a public URL or a block that is none. */
 export function createClientOrigin(options: ClientOriginOptions = {}): ClientOrigin {
   const configured = options.publicUrl === undefined ? undefined : readPublicUrl(options.publicUrl);
-  const trusted = createBlockList(options.trustedProxies ?? []);
+  const trusted = createNetworks(options.trustedProxies ?? []);
   const fromProxy = (request: IncomingMessage): boolean => trusted(request.socket.remoteAddress);
 
   return {
@@ -48,6 +51,7 @@ export function createClientOrigin(options: ClientOriginOptions = {}): ClientOri
       }
       return peer;
     },
+    fromTrustedProxy: fromProxy,
   };
 }
 
@@ -63,25 +67,6 @@ function readPublicUrl(text: string): string {
     throw new TypeError(`the public URL is a scheme and a host, with nothing behind them: ${text}`);
   }
   return url.origin;
-}
-
-function createBlockList(blocks: readonly string[]): (address: string | undefined) => boolean {
-  const list = new BlockList();
-  for (const block of blocks) {
-    const [network = '', prefix] = block.split('/');
-    const family = isIP(network);
-    if (family === 0) throw new TypeError(`not an address or CIDR block: ${block}`);
-    const type = family === 6 ? 'ipv6' : 'ipv4';
-    if (prefix === undefined) list.addAddress(network, type);
-    else list.addSubnet(network, Number(prefix), type);
-  }
-  return (address) => {
-    if (address === undefined || blocks.length === 0) return false;
-    // A listener on `::` sees IPv4 clients as ::ffff:192.0.2.1.
-    const plain = address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
-    const family = isIP(plain);
-    return family !== 0 && list.check(plain, family === 6 ? 'ipv6' : 'ipv4');
-  };
 }
 
 /** The value that the nearest proxy added, which is the trusted one. */

@@ -31,8 +31,10 @@ export function authorized(registry: Registry, identity: Identity): Registry {
     };
   }
 
+  const locateBlob = registry.locateBlob?.bind(registry);
   return {
     getBlob: needs('pull', (...args) => registry.getBlob(...args)),
+    ...(locateBlob === undefined ? {} : { locateBlob: needs('pull', locateBlob) }),
     resolveBlob: needs('pull', (...args) => registry.resolveBlob(...args)),
     getManifest: needs('pull', (...args) => registry.getManifest(...args)),
     resolveManifest: needs('pull', (...args) => registry.resolveManifest(...args)),

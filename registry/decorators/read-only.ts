@@ -6,8 +6,10 @@ export function readOnly(registry: Registry): Registry {
   const refuse = async (): Promise<never> => {
     throw new OciError('UNSUPPORTED', { message: 'this registry is read-only' });
   };
+  const locateBlob = registry.locateBlob?.bind(registry);
   return {
     getBlob: (...args) => registry.getBlob(...args),
+    ...(locateBlob === undefined ? {} : { locateBlob }),
     resolveBlob: (...args) => registry.resolveBlob(...args),
     getManifest: (...args) => registry.getManifest(...args),
     resolveManifest: (...args) => registry.resolveManifest(...args),

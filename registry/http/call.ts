@@ -6,6 +6,7 @@ import type { Logger } from '../../core/log.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Registry, UploadOwner } from '../../oci/registry.ts';
 import type { Route, RouteKind } from '../../oci/route.ts';
+import type { HandOver } from './hand-over.ts';
 
 type RouteOf<K extends RouteKind> = K extends RouteKind ? Extract<Route, { kind: K }> : never;
 
@@ -22,6 +23,8 @@ interface CallOf<R extends Route> {
   /** The registry as this identity may use it. */
   readonly registry: Registry;
   readonly idle: IdleGuard;
+  /** Who else may send a blob's bytes; undefined: nobody. */
+  readonly handOver?: HandOver | undefined;
   readonly log: Logger;
 }
 

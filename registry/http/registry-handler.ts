@@ -10,6 +10,7 @@ import { parseRoute, type Route, type RouteKind, routePatterns } from '../../oci
 import { describeError, writeError } from './answer-error.ts';
 import type { Call, Handler, Method } from './call.ts';
 import { challenge, scopesFor } from './challenge.ts';
+import type { HandOver } from './hand-over.ts';
 import { ping } from './routes-base.ts';
 import { deleteBlob, getBlob, headBlob } from './routes-blobs.ts';
 import { listReferrers, listRepositories, listTags } from './routes-lists.ts';
@@ -29,6 +30,8 @@ export interface RegistryHandlerOptions {
   readonly authenticator: Authenticator;
   readonly http: Pick<HttpServer, 'origin' | 'idle' | 'observe' | 'direct'>;
   readonly log: Logger;
+  /** Who else may send a blob's bytes. Default: nobody. */
+  readonly handOver?: HandOver;
   /** The `service` of challenges and tokens. Default `brickyard`. */
   readonly service?: string;
 }
@@ -44,7 +47,7 @@ type Handlers = { readonly [K in RouteKind]: { readonly [M in Method]?: Handler<
 export function createRegistryHandler(
   options: RegistryHandlerOptions,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
-  const { authenticator, http, log, service = 'brickyard' } = options;
+  const { authenticator, http, log, handOver, service = 'brickyard' } = options;
   const nextRequestId = createRequestIds();
   const handlers: Handlers = {
     base: {
@@ -92,6 +95,7 @@ export function createRegistryHandler(
         identity,
         registry: registryOf(identity),
         idle: http.idle,
+        handOver,
         log,
       });
     } catch (error) {

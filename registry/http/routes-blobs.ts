@@ -1,46 +1,99 @@
 import type { Readable } from 'node:stream';
 import { sendBody } from '../../core/http/send-body.ts';
-import { parseDigest } from '../../oci/digest.ts';
+import { type Digest, parseDigest } from '../../oci/digest.ts';
 import { parseRange } from '../../oci/range.ts';
+import type { ByteRange, LocatedBlob } from '../../oci/registry.ts';
 import { answer, apiVersion, type Call } from './call.ts';
+import type { Elsewhere } from './hand-over.ts';
 
-/** end-2  HEAD /v2/<name>/blobs/<digest>: existence and size, without opening the data. */
+/** end-2  HEAD /v2/<name>/blobs/<digest>: existence and size, without opening the data. Redirected where the policy says so. */
 export async function headBlob(call: Call<'blob'>): Promise<void> {
   const { repository } = call.route;
   const digest = parseDigest(call.route.digest);
+  const { elsewhere } = await locate(call, digest, 'HEAD');
+  if (elsewhere !== undefined) {
+    sendElsewhere(call, digest, elsewhere);
+    return;
+  }
   const { size } = await call.registry.resolveBlob(repository, digest);
   call.response.writeHead(200, blobHeaders(digest, size));
   call.response.end();
 }
 
-/** end-2  GET /v2/<name>/blobs/<digest>, whole or one range. */
+/** end-2  GET /v2/<name>/blobs/<digest>, whole or one range; or where to get it, for any range: whoever sends the bytes reads the header. */
 export async function getBlob(call: Call<'blob'>): Promise<void> {
-  const { repository } = call.route;
   const digest = parseDigest(call.route.digest);
+  const { located, elsewhere } = await locate(call, digest, 'GET');
+  if (elsewhere !== undefined) {
+    sendElsewhere(call, digest, elsewhere);
+    return;
+  }
   const rangeHeader = call.request.headers.range;
   if (rangeHeader !== undefined) {
-    const { size } = await call.registry.resolveBlob(repository, digest);
+    const { size } = located ?? (await call.registry.resolveBlob(call.route.repository, digest));
     const range = parseRange(rangeHeader, size);
     if (range === 'unsatisfiable') {
       answer(call, 416, ['Content-Range', `bytes */${size}`, 'Docker-Content-Digest', digest]);
       return;
     }
     if (range !== 'whole') {
-      const { body } = await call.registry.getBlob(repository, digest, range);
+      const { body } = await open(call, digest, located, range);
       const headers = blobHeaders(digest, range.end - range.start + 1);
       headers.push('Content-Range', `bytes ${range.start}-${range.end}/${size}`);
       await send(call, 206, headers, body);
       return;
     }
   }
-  const { size, body } = await call.registry.getBlob(repository, digest);
+  const { size, body } = await open(call, digest, located);
   await send(call, 200, blobHeaders(digest, size), body);
+}
+
+interface Whereabouts {
+  readonly located?: LocatedBlob | undefined;
+  readonly elsewhere?: Elsewhere | undefined;
+}
+
+/** Asks for the blob's place only where it could be of use. */
+async function locate(call: Call<'blob'>, digest: Digest, method: 'GET' | 'HEAD'): Promise<Whereabouts> {
+  const handOver = call.handOver?.(call.request, method);
+  if (handOver === undefined) return {};
+  const located = await call.registry.locateBlob?.(call.route.repository, digest);
+  return located === undefined ? {} : { located, elsewhere: await handOver(located) };
+}
+
+async function open(
+  call: Call<'blob'>,
+  digest: Digest,
+  located: LocatedBlob | undefined,
+  range?: ByteRange,
+): Promise<{ size: number; body: Readable }> {
+  const body = await located?.open(range);
+  if (located !== undefined && body !== undefined) return { size: located.size, body };
+  return call.registry.getBlob(call.route.repository, digest, range);
 }
 
 /** end-10  DELETE /v2/<name>/blobs/<digest> */
 export async function deleteBlob(call: Call<'blob'>): Promise<void> {
   await call.registry.deleteBlob(call.route.repository, parseDigest(call.route.digest));
   answer(call, 202, []);
+}
+
+function sendElsewhere(call: Call, digest: string, elsewhere: Elsewhere): void {
+  if (elsewhere.to === 'store') {
+    // The address is good for a while only, and for this client only if he keeps it to himself.
+    const headers = [
+      'Location',
+      elsewhere.location,
+      'Docker-Content-Digest',
+      digest,
+      'Cache-Control',
+      'no-store',
+    ];
+    answer(call, 307, headers);
+    return;
+  }
+  call.response.writeHead(200, [...blobHeaders(digest, 0), 'X-Accel-Redirect', elsewhere.uri]);
+  call.response.end();
 }
 
 async function send(call: Call, status: number, headers: string[], body: Readable): Promise<void> {

@@ -66,6 +66,35 @@ function identity(name: string, ...rights: string[]): Identity {
   return { principal, authorizer: { may } };
 }
 
+describe('every decorator', () => {
+  const located = { size: 4, dataKey: 'data/1', address: async () => undefined, open: async () => undefined };
+  const alice = identity('alice', 'team/app:pull');
+  const around: Record<string, (inner: Registry) => Registry> = {
+    readOnly,
+    authorized: (inner) => authorized(inner, alice),
+    immutableTags: (inner) => immutableTags(inner, ['**:v*']),
+    announcing: (inner) => announcing(inner, () => {}),
+  };
+
+  it.each(Object.entries(around))(
+    '%s hands on where bytes are, and has no place for them of its own',
+    async (_, wrap) => {
+      const knowing: Registry = { ...registry, locateBlob: async () => located };
+
+      expect(await wrap(knowing).locateBlob?.('team/app', digest)).toBe(located);
+      expect('locateBlob' in wrap(registry)).toBe(false);
+    },
+  );
+
+  it('authorized tells nobody where bytes are that he may not read', async () => {
+    const knowing: Registry = { ...registry, locateBlob: async () => located };
+    const locate = (who: Identity) => async () => authorized(knowing, who).locateBlob?.('team/app', digest);
+
+    await expectCode('DENIED', locate(identity('bob', 'team/app:push', 'team/other:pull')));
+    await expectCode('UNAUTHORIZED', locate(identity('')));
+  });
+});
+
 describe('readOnly', () => {
   it('passes reads and refuses the rest as UNSUPPORTED', async () => {
     for (const [name, call] of Object.entries(calls(readOnly(registry)))) {
