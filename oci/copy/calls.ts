@@ -11,11 +11,11 @@ export interface Calls {
 }
 
 export interface CallsOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Attempts of one call, the first included. Default 6: half a minute in all. */
-  readonly attempts?: number;
+  readonly attempts?: number | undefined;
   /** Milliseconds before the second attempt, doubled each time. Default 1000. */
-  readonly firstDelayMs?: number;
+  readonly firstDelayMs?: number | undefined;
 }
 
 export function createCalls(options: CallsOptions = {}): Calls {

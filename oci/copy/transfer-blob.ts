@@ -15,9 +15,9 @@ export interface BlobTransfer {
   readonly to: string;
   readonly digest: Digest;
   readonly calls: Calls;
-  readonly signal?: AbortSignal;
+  readonly signal: AbortSignal | undefined;
   /** Bytes that arrived since the last call; negative when a part has to be sent again. */
-  onBytes(bytes: number): void;
+  readonly onBytes: (bytes: number) => void;
 }
 
 /**
@@ -162,21 +162,20 @@ async function send(
   onSent: (bytes: number) => void,
 ): Promise<UploadStatus> {
   const { target, to, digest, signal, onBytes } = transfer;
-  let broken: unknown;
-  body.once('error', (error) => {
-    broken = error;
+  const watched = new Transform({
+    highWaterMark: 256 * 1024,
+    transform(chunk: Buffer, _encoding, callback) {
+      onSent(chunk.length);
+      onBytes(chunk.length);
+      callback(null, chunk);
+    },
   });
-  const watched = joined(
-    body,
-    new Transform({
-      highWaterMark: 256 * 1024,
-      transform(chunk: Buffer, _encoding, callback) {
-        onSent(chunk.length);
-        onBytes(chunk.length);
-        callback(null, chunk);
-      },
-    }),
-  );
+  let broken: unknown;
+  // Before they are joined: when the target ends first, `body` is ended with an error too, which is none of its own.
+  body.once('error', (error) => {
+    if (!watched.destroyed) broken = error;
+  });
+  joined(body, watched);
   const abort = (): void => void watched.destroy(new CopyAborted());
   signal?.addEventListener('abort', abort, { once: true });
   if (signal?.aborted === true) abort();
