@@ -1,6 +1,8 @@
 import { close as closeCallback, fdatasync as fdatasyncCallback, writev as writevCallback } from 'node:fs';
 import { promisify } from 'node:util';
+import { blockBytes } from './aligned-buffers.ts';
 import type { ByteBudget } from './byte-budget.ts';
+import type { DirectFile, DirectFiles } from './direct-files.ts';
 import { unavailable } from './file-errors.ts';
 import type { MultipartState, MultipartWriter } from './object-store.ts';
 
@@ -18,8 +20,22 @@ const LONGEST_GATHER_MS = 50;
 /** The kernel is asked to write back every so many bytes, so that the sync at the end finds little left to do. */
 const WRITE_BACK_BYTES = 32 * 1024 * 1024;
 
-/** Appends to `fd` from `state.offset` on; closes it, and so frees its claim, in `close`. */
-export function createFileAppender(fd: number, state: MultipartState, budget: ByteBudget): MultipartWriter {
+export interface AppendedFile {
+  /** Closed, and so its claim freed, by `close`. */
+  readonly fd: number;
+  /** Of the same file, as a byte string. */
+  readonly path: string;
+}
+
+/**
+ * Appends from `state.offset` on. What comes faster than the clock of `LONGEST_GATHER_MS` is written past the page cache; the rest, the
+ * odd bytes at either end, and everything where the file system knows no direct writes go through it.
+ */
+export function createFileAppender(
+  { fd, path }: AppendedFile,
+  state: MultipartState,
+  { budget, direct }: { budget: ByteBudget; direct: DirectFiles },
+): MultipartWriter {
   let gathered: Buffer[] = [];
   let gatheredBytes = 0;
   let heldBytes = 0;
@@ -30,6 +46,8 @@ export function createFileAppender(fd: number, state: MultipartState, budget: By
   let writeBack: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let closing: Promise<void> | undefined;
+  /** Undefined: not asked yet; false: the file system has no direct writes. */
+  let directFile: DirectFile | undefined | false;
   /** Who waits for the next batch to end. */
   let waiting: (() => void)[] = [];
 
@@ -52,20 +70,68 @@ export function createFileAppender(fd: number, state: MultipartState, budget: By
         writeBack = undefined;
       });
   };
+  const take = (bytes: number): Buffer[] => {
+    const taken: Buffer[] = [];
+    let missing = bytes;
+    while (missing > 0) {
+      const [first] = gathered;
+      if (first === undefined) throw new Error('fewer bytes are gathered than are to be written');
+      if (first.length > missing) {
+        gathered[0] = first.subarray(missing);
+        taken.push(first.subarray(0, missing));
+        break;
+      }
+      gathered.shift();
+      taken.push(first);
+      missing -= first.length;
+    }
+    gatheredBytes -= bytes;
+    return taken;
+  };
+  const writeThroughCache = async (batch: Buffer[], bytes: number): Promise<void> => {
+    await writeAll(fd, batch, position);
+    sinceWriteBack += bytes;
+    startWriteBack();
+  };
+  const writeDirect = async (file: DirectFile, batch: Buffer[], bytes: number): Promise<void> => {
+    const fill = (buffer: Buffer): void => {
+      let at = 0;
+      for (const chunk of batch) at += chunk.copy(buffer, at);
+    };
+    if (await file.write(bytes, position, fill)) return;
+    directFile = false;
+    await writeThroughCache(batch, bytes);
+  };
+  /** Writes what is gathered, or its beginning. */
+  const writeSome = async (): Promise<void> => {
+    let bytes = gathered.slice(0, BATCH_BUFFERS).reduce((sum, chunk) => sum + chunk.length, 0);
+    let file: DirectFile | undefined;
+    if (gatheredBytes >= direct.writeBytes) {
+      directFile ??= (await direct.open(path)) ?? false;
+      if (directFile !== false) {
+        const odd = position % blockBytes;
+        if (odd > 0) bytes = blockBytes - odd;
+        else {
+          file = directFile;
+          bytes = direct.writeBytes;
+        }
+      }
+    }
+    const batch = take(bytes);
+    try {
+      if (file === undefined) await writeThroughCache(batch, bytes);
+      else await writeDirect(file, batch, bytes);
+      position += bytes;
+    } finally {
+      release(bytes);
+    }
+  };
   const drain = async (): Promise<void> => {
     while (gathered.length > 0 && failure === undefined) {
-      const batch = gathered.splice(0, BATCH_BUFFERS);
-      const bytes = batch.reduce((sum, chunk) => sum + chunk.length, 0);
-      gatheredBytes -= bytes;
       try {
-        await writeAll(fd, batch, position);
-        position += bytes;
-        sinceWriteBack += bytes;
-        startWriteBack();
+        await writeSome();
       } catch (error) {
         failure = unavailable('writing an upload', error);
-      } finally {
-        release(bytes);
       }
     }
     if (failure !== undefined) {
@@ -130,6 +196,7 @@ export function createFileAppender(fd: number, state: MultipartState, budget: By
         await settle();
         await writeBack;
         clearTimeout(timer);
+        if (directFile) await directFile.close();
         await close(fd);
       })();
       return closing;

@@ -12,6 +12,7 @@ import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import type { ByteBudget } from './byte-budget.ts';
 import { filePath } from './byte-path.ts';
+import { createDirectFiles } from './direct-files.ts';
 import { createFileAppender } from './file-append.ts';
 import { isMissing, unavailable } from './file-errors.ts';
 import { createFileStream } from './file-reader.ts';
@@ -39,6 +40,7 @@ export interface FilesystemMultipartOptions {
  */
 export function createFilesystemMultipart(options: FilesystemMultipartOptions): MultipartStore {
   mkdirSync(filePath(options.directory), { recursive: true });
+  const direct = createDirectFiles();
   const pathOf = (state: MultipartState): string => {
     const { id } = state;
     if (typeof id !== 'string' || !ID.test(id)) throw new MultipartUnknown('this state names no upload');
@@ -64,7 +66,7 @@ export function createFilesystemMultipart(options: FilesystemMultipartOptions): 
         closeSync(fd);
         throw unavailable('continuing an upload', error);
       }
-      return createFileAppender(fd, state, options.budget);
+      return createFileAppender({ fd, path: pathOf(state) }, state, { budget: options.budget, direct });
     },
     async complete(key, state) {
       const path = pathOf(state);
