@@ -36,10 +36,7 @@ export const configSchema = Type.Object({
     default: [],
     description:
       'Addresses or networks of balancers whose X-Forwarded-For/-Proto/-Host are believed: `10.0.0.0/8`.',
-    'x-check': (value: string[]) =>
-      value.flatMap((entry, index) =>
-        isNetwork(entry) ? [] : [{ path: [index], message: `"${entry}" is no IP address or network` }],
-      ),
+    'x-check': checkNetworks,
   }),
   /** Folder for everything durable; also for the caches that can be rebuilt. */
   data: Type.String({
@@ -78,6 +75,60 @@ export const configSchema = Type.Object({
       default: false,
       description:
         'Accept manifests whose layers or config are not in the repository, instead of MANIFEST_BLOB_UNKNOWN.',
+    }),
+    /** Clients fetch blobs from the object store itself; only where that store gives out addresses (S3). */
+    redirect: Type.Object({
+      mode: Type.Enum(['off', 'on'], {
+        default: 'off',
+        description:
+          '`on`: clients are sent to presigned addresses of the S3 store for blobs (307), as far as the keys below say.',
+      }),
+      networks: Type.Array(Type.String(), {
+        default: [],
+        description: 'Only clients in these addresses or networks are redirected; default: all.',
+        'x-check': checkNetworks,
+      }),
+      exceptNetworks: Type.Array(Type.String(), {
+        default: [],
+        description: 'Clients that cannot reach the store: they are never redirected.',
+        'x-check': checkNetworks,
+      }),
+      minSize: Type.Integer({
+        default: 0,
+        minimum: 0,
+        description: 'Bytes; smaller blobs are served here. Up to 8 KiB they are in any case.',
+      }),
+      head: Type.Boolean({ default: true, description: 'Redirect HEAD as well.' }),
+      ttl: Type.Integer({
+        default: 1200,
+        minimum: 60,
+        maximum: 604_800,
+        description:
+          'Seconds that such an address stays good. Garbage collection leaves bytes alone for as long.',
+      }),
+    }),
+    /** The web server in front sends blobs. */
+    accel: Type.Object({
+      mode: Type.Enum(['off', 'on'], {
+        default: 'off',
+        description:
+          '`on`: an nginx made by `brickyard front render`, coming from one of `trustedProxies`, sends blobs itself.',
+      }),
+      prefix: Type.String({
+        default: '/_bytes/',
+        description: 'Where its internal addresses begin.',
+        'x-check': (value: string) =>
+          /^\/_[A-Za-z0-9_-]{1,40}\/$/.test(value)
+            ? []
+            : fault('must be one name that begins with _ between slashes, e.g. /_bytes/'),
+      }),
+      ttl: Type.Integer({
+        default: 21_600,
+        minimum: 60,
+        maximum: 604_800,
+        description:
+          'S3: seconds that the web server may take for one blob. Garbage collection leaves bytes alone for as long.',
+      }),
     }),
     /** Against floods of upload sessions. */
     maxUploads: Type.Integer({
@@ -228,6 +279,16 @@ export function serviceName(config: Config): string {
   return config.publicUrl === undefined ? 'brickyard' : new URL(config.publicUrl).host;
 }
 
+/**
+ * Seconds that an address of bytes in the object store may be good which somebody was given: collection must leave the bytes of a blob alone
+ * for at least so long after condemning it. 0 where none are given out.
+ */
+export function presignedSeconds(config: Config): number {
+  if ((config.store.type as string) !== 's3') return 0;
+  const { redirect, accel } = config.registry;
+  return Math.max(redirect.mode === 'on' ? redirect.ttl : 0, accel.mode === 'on' ? accel.ttl : 0);
+}
+
 function fault(message: string, hint?: string): ValueFault[] {
   return [{ path: [], message, ...(hint === undefined ? {} : { hint }) }];
 }
@@ -247,6 +308,12 @@ function checkPublicUrl(value: string): ValueFault[] {
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '')
     return fault('must have no path behind the host');
   return [];
+}
+
+function checkNetworks(value: string[]): ValueFault[] {
+  return value.flatMap((entry, index) =>
+    isNetwork(entry) ? [] : [{ path: [index], message: `"${entry}" is no IP address or network` }],
+  );
 }
 
 function isNetwork(text: string): boolean {

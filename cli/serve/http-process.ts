@@ -13,6 +13,7 @@ import { createStoreContext } from '../../registry/store/create-context.ts';
 import { countUploads } from '../../registry/store/upload-count.ts';
 import { checkListenAddress, serviceName } from '../config.ts';
 import { registerOpenApi } from './api.ts';
+import { createBlobHandOver } from './blob-hand-over.ts';
 import { registerHome } from './home.ts';
 import type { ServeOptions } from './messages.ts';
 import { builderDeps, createParts } from './parts.ts';
@@ -28,9 +29,10 @@ export async function startHttpProcess(
   const parts = await createParts(options);
   const { config, log, store, authenticator, registry } = parts;
   const address = checkListenAddress(config, { insecureOpen: options.insecureOpen });
+  const metrics = createMetrics({ process: true });
   const http = createHttpServer({
     log,
-    metrics: createMetrics({ process: true }),
+    metrics,
     accessLog: config.log.access,
     ...(config.publicUrl === undefined ? {} : { publicUrl: config.publicUrl }),
     trustedProxies: config.trustedProxies,
@@ -50,12 +52,14 @@ export async function startHttpProcess(
   if (parts.accounts !== undefined)
     await app.register(parts.accounts.tokenRoutes((request) => http.origin.address(request)));
   if (options.roles.includes('registry')) {
+    const handOver = createBlobHandOver({ config, store, origin: http.origin, metrics, log });
     await app.register(registryRoutes, {
       registryFor: (identity) => authorized(limited, identity),
       authenticator,
       http,
       log,
       service: serviceName(config),
+      ...(handOver === undefined ? {} : { handOver }),
     });
   }
   let builder: Builder | undefined;

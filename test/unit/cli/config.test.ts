@@ -43,6 +43,25 @@ describe('brickyard.yaml', () => {
     expect(config.auth.htpasswd).toBeUndefined();
   });
 
+  it('redirects and hands blobs over to nobody by default, and takes only networks and prefixes that can work', async () => {
+    const { redirect, accel } = readConfig({ env: {}, cwd: '/somewhere' }).registry;
+
+    expect(redirect).toEqual({
+      mode: 'off',
+      networks: [],
+      exceptNetworks: [],
+      minSize: 0,
+      head: true,
+      ttl: 1200,
+    });
+    expect(accel).toEqual({ mode: 'off', prefix: '/_bytes/', ttl: 21_600 });
+    const faults = await withFile(
+      'registry:\n  redirect: {mode: sometimes, networks: [intranet], ttl: 1}\n  accel: {prefix: /v2/}\n',
+    ).catch((error: unknown) => (error as UserError).message);
+    expect(faults).toMatch(/brickyard\.yaml:2:\d+.*[\s\S]*"intranet" is no IP address[\s\S]*begins with _/);
+    expect(faults).toContain('the configuration has 4 faults');
+  });
+
   it('is frozen through and through', async () => {
     const config = await withFile('auth: {rules: [{repositories: "a/**", users: [x], actions: [pull]}]}');
 
