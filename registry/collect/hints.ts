@@ -10,11 +10,32 @@ export type Hint =
 /** So many lie in one object: a collector reads them all at once. */
 export const hintsAtOnce = 1000;
 
+/** Blobs that lost a reference or a link. */
+export function leaveBlobHints(context: StoreContext, digests: readonly Digest[]): Promise<void> {
+  return leaveHints(
+    context,
+    digests.map((digest) => ({ kind: 'blob', digest })),
+  );
+}
+
+/** Manifests that lost a tag or a parent; nothing to do where no policy asks for them. */
+export async function leaveUntaggedHints(
+  context: StoreContext,
+  repository: string,
+  digests: readonly Digest[],
+): Promise<void> {
+  if (context.hintUntagged !== true) return;
+  await leaveHints(
+    context,
+    digests.map((digest) => ({ kind: 'manifest', repository, digest })),
+  );
+}
+
 /**
  * Tells the next collector where to look, in one put. A lost hint costs disk space until the next full scan and nothing else,
  * so a store that cannot take it stops nobody.
  */
-export async function leaveHints(context: StoreContext, hints: readonly Hint[]): Promise<void> {
+async function leaveHints(context: StoreContext, hints: readonly Hint[]): Promise<void> {
   if (hints.length === 0) return;
   try {
     const body = encodeHints(hints);

@@ -3,6 +3,7 @@ import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { BlobContent, ByteRange, LocatedBlob } from '../../oci/registry.ts';
+import { leaveBlobHints } from '../collect/hints.ts';
 import type { StoreContext } from './context.ts';
 import { linkBlob, opens, readLink } from './link.ts';
 import { blobReferencesPrefix, linkKey } from './paths.ts';
@@ -108,7 +109,9 @@ export async function deleteBlob(context: StoreContext, repository: string, dige
     if (!isUsable(pointer) || !opens(link, pointer)) {
       throw new OciError('BLOB_UNKNOWN', { detail: { digest } });
     }
-    if (await buryRecord(context, linkKey(repository, digest), link)) return;
+    if (!(await buryRecord(context, linkKey(repository, digest), link))) continue;
+    await leaveBlobHints(context, [digest]);
+    return;
   }
 }
 

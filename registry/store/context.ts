@@ -17,6 +17,8 @@ export interface StoreContext {
   readonly log: StoreLog;
   /** Manifests may name layers and configs that the repository does not have (yet); see `putManifest`. */
   readonly allowMissingBlobs: boolean;
+  /** Leave a hint for every manifest that may have lost its last tag: a policy removes untagged ones. Default false. */
+  readonly hintUntagged?: boolean;
   /** Records by the object that they were decoded from. Default: decoded each time. */
   readonly records?: WeakMap<StoredObject, Versioned<RecordHeader>>;
 }

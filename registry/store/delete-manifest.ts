@@ -1,6 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
-import { childrenOf, parseManifest } from '../../oci/manifest.ts';
+import { childrenOf, type Manifest, parseManifest } from '../../oci/manifest.ts';
+import { leaveBlobHints, leaveUntaggedHints } from '../collect/hints.ts';
 import type { StoreContext } from './context.ts';
 import { inParallel } from './in-parallel.ts';
 import { isReadable, type ReadableManifest, readManifestRecord } from './manifest-record.ts';
@@ -27,16 +28,36 @@ export async function deleteManifest(
     // Also before: whoever dies in between must not leave tags that are listed and lead nowhere.
     await buryTags(context, repository, digest, record);
     if (!(await buryRecord(context, manifestKey(repository, digest), record))) continue;
-    await context.store.deleteMany(ownKeys(repository, digest, record));
-    await buryTags(context, repository, digest, undefined);
+    await dropManifest(context, repository, digest, record);
     return;
   }
 }
 
+/** What is left to do once `record` is a tombstone. */
+export async function dropManifest(
+  context: StoreContext,
+  repository: string,
+  digest: Digest,
+  record: ReadableManifest,
+): Promise<void> {
+  const manifest = parseManifest(record.payload, record.header.mediaType);
+  await context.store.deleteMany(ownKeys(repository, digest, record, manifest));
+  const { blobs, optionalBlobs, manifests } = childrenOf(manifest);
+  await Promise.all([
+    finishTags(context, repository, digest),
+    leaveBlobHints(context, [...blobs, ...optionalBlobs]),
+    leaveUntaggedHints(context, repository, manifests),
+  ]);
+}
+
+/** Ends the tags of a manifest whose record is no more, as far as somebody who died has not. */
+export function finishTags(context: StoreContext, repository: string, digest: Digest): Promise<void> {
+  return buryTags(context, repository, digest, undefined);
+}
+
 /** References and referrer entry of exactly this record's attempt: another attempt's are another push's. */
-function ownKeys(repository: string, digest: Digest, record: ReadableManifest): string[] {
-  const { attempt, mediaType } = record.header;
-  const manifest = parseManifest(record.payload, mediaType);
+function ownKeys(repository: string, digest: Digest, record: ReadableManifest, manifest: Manifest): string[] {
+  const { attempt } = record.header;
   const { blobs, optionalBlobs, manifests } = childrenOf(manifest);
   const { subject } = manifest;
   return [

@@ -62,13 +62,17 @@ export function referrerKey(repository: string, subject: Digest, digest: Digest,
   return `${referrersPrefix(repository, subject)}${digest}#${attempt}`;
 }
 
+export function manifestReferencesPrefix(repository: string, child: Digest): string {
+  return `repos/${repository}/_mrefs/${child}/`;
+}
+
 export function manifestReferenceKey(
   repository: string,
   child: Digest,
   parent: Digest,
   attempt: string,
 ): string {
-  return `repos/${repository}/_mrefs/${child}/${parent}#${attempt}`;
+  return `${manifestReferencesPrefix(repository, child)}${parent}#${attempt}`;
 }
 
 export function blobReferencesPrefix(digest: Digest): string {
@@ -129,6 +133,24 @@ export function parseBlobReference(key: string): BlobReference | undefined {
   const digest = `${algorithm}:${hex}`;
   if (!isDigest(digest) || !isDigest(manifest)) return undefined;
   return { key, digest, manifest, attempt, repository };
+}
+
+/** What follows `_mrefs/` and `_referrers/`, which have one shape. Undefined: no such key. */
+export function parseManifestReferenceKey(
+  text: string,
+): { target: Digest; manifest: Digest; attempt: string } | undefined {
+  const [target = '', rest = ''] = text.split('/');
+  const version = splitVersion(rest);
+  if (version === undefined || !isDigest(target) || !isDigest(version.name)) return undefined;
+  return { target, manifest: version.name, attempt: version.version };
+}
+
+/** What follows `_tagsof/`. Undefined: no such key. */
+export function parseTagOfKey(text: string): { digest: Digest; tag: string; nonce: string } | undefined {
+  const [digest = '', rest = ''] = text.split('/');
+  const version = splitVersion(rest);
+  if (version === undefined || !isDigest(digest)) return undefined;
+  return { digest, tag: version.name, nonce: version.version };
 }
 
 export const newHintsPrefix = 'gcq/new/';

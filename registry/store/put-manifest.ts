@@ -3,6 +3,7 @@ import { type Digest, digestAlgorithm, digestOf, isDigest } from '../../oci/dige
 import { OciError } from '../../oci/errors.ts';
 import { childrenOf, type Manifest, parseManifest, referrerDescriptor } from '../../oci/manifest.ts';
 import type { PutManifestOptions, PutManifestResult } from '../../oci/registry.ts';
+import { leaveBlobHints } from '../collect/hints.ts';
 import { addRepository } from './catalog.ts';
 import type { StoreContext } from './context.ts';
 import { inParallel } from './in-parallel.ts';
@@ -80,8 +81,10 @@ export async function putManifest(
         writeTag(context, repository, tag, descriptor, push.immutableTags.includes(tag)),
       ),
     ]);
-    // 8: a DELETE in between may have missed the tag that was written after it looked.
-    if ((await keepCommitted(context, repository, digest)) !== undefined) break;
+    // 8: a DELETE in between may have missed the tag that was written after it looked; and whoever committed the record again
+    // since may have died before the referrer entry of that attempt.
+    const kept = await keepCommitted(context, repository, digest);
+    if (kept?.header.attempt === committed.header.attempt) break;
     checkDeadline(context, push);
   }
   const subject = manifest.subject?.digest;
@@ -127,6 +130,7 @@ async function commitManifest(context: StoreContext, push: Push): Promise<Readab
       // After an unknown outcome this throws, and the references stay for the scrub.
       await buryRecord(context, manifestKey(repository, digest), claim);
       await context.store.deleteMany(references);
+      await leaveBlobHints(context, [...links.keys()]);
       throw fault;
     }
     // 6

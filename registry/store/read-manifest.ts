@@ -5,7 +5,7 @@ import { OciError } from '../../oci/errors.ts';
 import type { ManifestContent } from '../../oci/registry.ts';
 import { isKnownRepository } from './catalog.ts';
 import type { StoreContext } from './context.ts';
-import { isReadable, type ManifestRecord, readManifestRecord } from './manifest-record.ts';
+import { isReadable, keepCommitted, type ManifestRecord, readManifestRecord } from './manifest-record.ts';
 import { readTag } from './tags.ts';
 
 /** Exact bytes by digest, in every repository alike: whether this repository has them is read each time. */
@@ -32,7 +32,7 @@ export async function getManifest(
   return { descriptor: descriptorOf(digest, record), bytes };
 }
 
-/** Errors: MANIFEST_UNKNOWN, NAME_UNKNOWN. */
+/** Renews the life of a manifest that was condemned. Errors: MANIFEST_UNKNOWN, NAME_UNKNOWN. */
 export async function resolveManifest(
   context: StoreContext,
   repository: string,
@@ -45,6 +45,11 @@ export async function resolveManifest(
       : await readManifestRecord(context, repository, digest, { headerOnly: true });
   if (digest === undefined || record === undefined || !isReadable(record)) {
     throw await unknownManifest(context, repository, reference);
+  }
+  // Clients that are told "it is here" put it into an index without pushing it.
+  if (record.header.state === 'condemned') {
+    const kept = await keepCommitted(context, repository, digest, record);
+    if (kept === undefined) throw await unknownManifest(context, repository, reference);
   }
   return descriptorOf(digest, record);
 }

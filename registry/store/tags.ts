@@ -1,7 +1,9 @@
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
+import { leaveUntaggedHints } from '../collect/hints.ts';
 import type { StoreContext } from './context.ts';
+import { keepCommitted } from './manifest-record.ts';
 import { tagKey, tagOfKey } from './paths.ts';
 import { buryRecord, type RecordHeader, readRecord, replaceRecord, type Versioned } from './record.ts';
 import { putReferences } from './references.ts';
@@ -46,8 +48,37 @@ export async function writeTag(
       continue;
     }
     await dropReverse(context, repository, tag, old);
+    const left = old.header?.digest;
+    if (left !== undefined && left !== digest) await leaveUntaggedHints(context, repository, [left]);
     return;
   }
+}
+
+/**
+ * Makes every write of the tag that was prepared before this moment fail; readers notice nothing. False: the tag is another
+ * version than `version` by now.
+ */
+export async function fenceTag(
+  context: StoreContext,
+  repository: string,
+  tag: string,
+  version: Tag,
+): Promise<boolean> {
+  const key = tagKey(repository, tag);
+  if (version.header === undefined) return buryRecord(context, key, version);
+  const { digest } = version.header;
+  const nonce = context.random();
+  const reverse = tagOfKey(repository, digest, tag, nonce);
+  await putReferences(context, [reverse]);
+  // Between the two reverse entries, or a listing that began before the one and ended after the other might see neither.
+  await keepCommitted(context, repository, digest);
+  const written = await replaceRecord<TagHeader>(context, key, version, version.header, { nonce });
+  if (written === undefined) {
+    await context.store.delete(reverse);
+    return false;
+  }
+  await dropReverse(context, repository, tag, version);
+  return true;
 }
 
 /** Errors: DENIED when the tag points at another manifest. */
@@ -61,7 +92,9 @@ export async function deleteTag(context: StoreContext, repository: string, tag: 
   for (;;) {
     const old = await readTag(context, repository, tag);
     if (old.header === undefined) throw new OciError('MANIFEST_UNKNOWN', { detail: { tag } });
-    if (await buryTag(context, repository, tag, old)) return;
+    if (!(await buryTag(context, repository, tag, old))) continue;
+    await leaveUntaggedHints(context, repository, [old.header.digest]);
+    return;
   }
 }
 
