@@ -51,6 +51,8 @@ export interface ManifestContent {
   readonly descriptor: Descriptor;
   /** Exactly the bytes that were pushed: the digest is over bytes, not over meaning. */
   readonly bytes: Buffer;
+  /** For the person who pulls: what the answer's `Warning` header says (distribution-spec "Warnings"). Plain ASCII without quotes. */
+  readonly warning?: string;
 }
 
 export interface Reader {

@@ -4,6 +4,7 @@ import { BodyTooLarge } from '../../core/http/read-body.ts';
 import { ObjectStoreFull, ObjectStoreUnavailable } from '../../core/object-store/object-store.ts';
 import { isOciError, OciError, toErrorBody } from '../../oci/errors.ts';
 import { TooManyUploads } from '../decorators/limited-uploads.ts';
+import { UpstreamError } from '../mirror/upstream-error.ts';
 import { apiVersion } from './call.ts';
 
 /** What a failed call's response says. `headers` alternates names and values. */
@@ -18,6 +19,11 @@ export interface ErrorAnswer {
 /** `requestId` is told to the client for a 5xx, which says nothing else (unless the disk is full). */
 export function describeError(error: unknown, requestId: () => string): ErrorAnswer {
   const known = toOciError(error);
+  if (known instanceof UpstreamError) {
+    // Another registry's trouble, which the log has already; whoever pulls may know which one it is.
+    const headers = ['Retry-After', String(Math.max(1, Math.ceil(known.retryAfter)))];
+    return { status: known.status, headers, body: bodyOf(known), ours: false };
+  }
   if (known.status >= 500) {
     const full = [error, known.cause].some((reason) => reason instanceof ObjectStoreFull);
     const detail = { requestId: requestId() };

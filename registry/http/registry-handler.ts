@@ -3,7 +3,7 @@ import { type Authenticator, type Identity, InvalidCredentials } from '../../cor
 import { discardBody } from '../../core/http/discard-body.ts';
 import { createRequestIds, type HttpServer } from '../../core/http/http-server.ts';
 import type { Logger } from '../../core/log.ts';
-import { isOciError, OciError } from '../../oci/errors.ts';
+import { isOciError, OciError, ociErrors } from '../../oci/errors.ts';
 import { isRepositoryName } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { parseRoute, type Route, type RouteKind, routePatterns } from '../../oci/route.ts';
@@ -134,10 +134,12 @@ export function createRegistryHandler(
   /**
    * A token that grants too little is refused with 401, not 403: that is how a client learns to fetch one that grants more
    * (docker pulls with one token and pushes with the next). The code stays, so that a person reads "denied".
+   * A refusal that gives a reason of its own (a fixed tag, a mirror) is about no token, and no other token would help.
    */
   function toRefusal(error: unknown, request: IncomingMessage): unknown {
     if (error instanceof InvalidCredentials) return asUnauthorized(error);
-    if (isOciError(error, 'DENIED') && isBearer(request)) return new InsufficientScope();
+    const scope = isOciError(error, 'DENIED') && error.message === ociErrors.DENIED.message;
+    if (scope && isBearer(request)) return new InsufficientScope();
     return error;
   }
 

@@ -27,9 +27,12 @@ export async function headManifest(call: Call<'manifest'>): Promise<void> {
 /** end-3  GET /v2/<name>/manifests/<reference> */
 export async function getManifest(call: Call<'manifest'>): Promise<void> {
   const { repository } = call.route;
-  const { descriptor, bytes } = await call.registry.getManifest(repository, readReference(call));
+  const { descriptor, bytes, warning } = await call.registry.getManifest(repository, readReference(call));
   if (notModified(call, descriptor)) return;
-  call.response.writeHead(200, manifestHeaders(descriptor));
+  const headers = manifestHeaders(descriptor);
+  // distribution-spec "Warnings": code 299, no agent, no date.
+  if (warning !== undefined) headers.push('Warning', `299 - "${warning}"`);
+  call.response.writeHead(200, headers);
   // As Latin-1 text (one character, one byte) Node sends head and body in one piece, which halves the system's work.
   if (bytes.length <= oneWriteLimit) call.response.end(bytes.toString('latin1'), 'latin1');
   else call.response.end(bytes);
