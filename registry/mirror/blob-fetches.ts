@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Digest } from '../../oci/digest.ts';
 import { isOciError } from '../../oci/errors.ts';
 import type { BlobContent, Registry } from '../../oci/registry.ts';
@@ -54,7 +55,7 @@ export function createBlobFetches(deps: {
     }
     const cut = (): void => void body.destroy(new Error('the server stops'));
     stop.signal.addEventListener('abort', cut, { once: true });
-    const settled = settle(repository, digest, spool, body).finally(() => {
+    const settled = settle(repository, digest, { spool, body, failed: done }).finally(() => {
       stop.signal.removeEventListener('abort', cut);
       // In this order: whoever finds no fetch from now on finds the blob.
       done();
@@ -72,8 +73,7 @@ export function createBlobFetches(deps: {
   async function settle(
     repository: string,
     digest: Digest,
-    spool: Spool,
-    body: Parameters<Spool['fill']>[0],
+    { spool, body, failed }: { spool: Spool; body: Readable; failed: () => void },
   ): Promise<boolean> {
     const storing = registry
       .putBlob(repository, digest, spool.read('storing', 0, spool.size - 1), { length: spool.size })
@@ -83,6 +83,10 @@ export function createBlobFetches(deps: {
       );
     try {
       await spool.fill(body);
+    } catch (error) {
+      // Readers know it already, and may come again at once.
+      failed();
+      throw error;
     } finally {
       body.destroy();
       await storing;
@@ -98,7 +102,9 @@ export function createBlobFetches(deps: {
       const key = `${repository}@${digest}`;
       const known = opening.get(key);
       if (known !== undefined) return known;
-      const forget = (): void => void opening.delete(key);
+      const forget = (): void => {
+        if (opening.get(key) === fetch) opening.delete(key);
+      };
       const fetch = begin(repository, digest, start, forget);
       opening.set(key, fetch);
       // Without a fetch that goes on there is nothing to remember.
