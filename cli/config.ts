@@ -5,6 +5,7 @@ import { type DeepReadonly, loadConfig } from '../core/config/load-config.ts';
 import type { ValueFault } from '../core/config/settings.ts';
 import { UserError } from '../core/user-error.ts';
 import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts';
+import { mirrorsSchema } from './mirror-config.ts';
 
 /** Variables with our prefix that are read elsewhere: by commands that talk to a server, and by tests. */
 const otherVariables = ['BRICKYARD_SERVER', 'BRICKYARD_CONFIG', 'BRICKYARD_CREDENTIALS'];
@@ -138,6 +139,8 @@ export const configSchema = Type.Object({
       description: 'Unfinished upload sessions of one account (or of everybody without one); 0 = no limit.',
     }),
   }),
+  /** Pull-through of other registries. */
+  mirrors: mirrorsSchema,
   redis: Type.Object({
     url: Type.Optional(
       Type.Unsafe<undefined>({

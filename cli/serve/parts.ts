@@ -12,6 +12,7 @@ import type { Registry } from '../../oci/registry.ts';
 import { createStoredRegistry } from '../../registry/stored-registry.ts';
 import { type Config, readConfig, serviceName } from '../config.ts';
 import type { ServeOptions } from './messages.ts';
+import { openMirrors } from './mirrors.ts';
 
 /** What every process of a server has: all of them read the same configuration and open the same store. */
 export interface Parts {
@@ -22,7 +23,7 @@ export interface Parts {
   readonly accounts: Accounts | undefined;
   readonly authenticator: Authenticator;
   readonly authorizer: Authorizer;
-  /** Without any check of rights: only for the program's own work. */
+  /** With the mirrored repositories; without any check of rights: only for the program's own work. */
   readonly registry: Registry;
   /** Rebuildable things on this machine's disk: bare repositories, downloads. */
   readonly cacheDir: string;
@@ -38,6 +39,9 @@ export async function createParts(options: ServeOptions): Promise<Parts> {
   });
   const log = createLogger({ level: config.log.level });
   const store = openStore(config);
+  const cacheDir = join(config.data, 'cache');
+  const stored = createStoredRegistry({ store, allowMissingBlobs: config.registry.allowMissingBlobs });
+  const mirrors = openMirrors({ config, registry: stored, store, cacheDir, log });
   const { htpasswd, rules, tokens } = config.auth;
   const accounts =
     htpasswd === undefined
@@ -59,9 +63,10 @@ export async function createParts(options: ServeOptions): Promise<Parts> {
     accounts,
     authenticator: accounts?.authenticator ?? createOpenAuthenticator(),
     authorizer: accounts?.authorizer ?? openAuthorizer,
-    registry: createStoredRegistry({ store, allowMissingBlobs: config.registry.allowMissingBlobs }),
-    cacheDir: join(config.data, 'cache'),
+    registry: mirrors.registry,
+    cacheDir,
     async close() {
+      await mirrors.close();
       await accounts?.close();
       store.close();
     },

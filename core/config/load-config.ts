@@ -112,7 +112,13 @@ function describeFaults(
   environment: EnvironmentValues,
 ): string {
   const count = fileFaults.length + environment.faults.length;
-  const inFile = document === undefined ? '' : formatFaults(fileFaults, document);
+  const inFile =
+    document === undefined
+      ? ''
+      : formatFaults(fileFaults.map(withoutPassword), {
+          file: document.file,
+          text: withoutPasswords(document.text),
+        });
   const inEnvironment = environment.faults
     .map(
       ({ variable, message, hint }) => `${variable}: ${message}${hint === undefined ? '' : ` (${hint})`}\n`,
@@ -120,6 +126,22 @@ function describeFaults(
     .join('');
   const head = count === 1 ? 'the configuration has a fault' : `the configuration has ${count} faults`;
   return `${head}:\n${inFile}${inEnvironment}`.trimEnd();
+}
+
+/** A hint repeats the value. */
+function withoutPassword(fault: DocumentFault): DocumentFault {
+  return fault.hint !== undefined && /\bpassword$/.test(fault.path)
+    ? { ...fault, hint: 'text stands in quotes' }
+    : fault;
+}
+
+/** Lines are shown where a fault is; carets stay right as nothing changes its length. */
+function withoutPasswords(text: string): string {
+  const secrets =
+    /(\bpassword["']?[ \t]*:[ \t]*)("(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s,{}][^,}\n]*)|(:\/\/)([^@/\s]+)(?=@)/g;
+  return text.replace(secrets, (_, key?: string, value?: string, slashes?: string, user?: string) =>
+    key === undefined ? `${slashes}${'*'.repeat(user?.length ?? 0)}` : key + '*'.repeat(value?.length ?? 0),
+  );
 }
 
 function build(

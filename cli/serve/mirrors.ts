@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Logger } from '../../core/log.ts';
+import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import { UserError } from '../../core/user-error.ts';
+import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from '../../oci/client.ts';
+import type { Registry } from '../../oci/registry.ts';
+import { mirrored } from '../../registry/decorators/mirrored.ts';
+import type { MirrorOptions } from '../../registry/mirror/mirror.ts';
+import { createStoredRegistry } from '../../registry/stored-registry.ts';
+import type { Config } from '../config.ts';
+import { type MirrorConfig, parseUpstream } from '../mirror-config.ts';
+
+export interface Mirrors {
+  /** The registry with its mirrored repositories; the given one where none are configured. */
+  readonly registry: Registry;
+  close(): Promise<void>;
+}
+
+/** Token services of registries that have them on another host; everybody else's are configured (`authRealmHosts`). */
+const knownRealmHosts: Readonly<Record<string, string>> = {
+  'registry-1.docker.io': 'auth.docker.io',
+  'registry.gitlab.com': 'gitlab.com',
+};
+
+/** An upstream that is silent for so long has failed. */
+const timeoutMs = 20_000;
+
+/** Errors: UserError for a file that cannot be read. */
+export function openMirrors(deps: {
+  readonly config: Pick<Config, 'mirrors'>;
+  readonly registry: Registry;
+  readonly store: ObjectStore;
+  readonly cacheDir: string;
+  readonly log: Logger;
+}): Mirrors {
+  const { config, registry, store, cacheDir, log } = deps;
+  if (config.mirrors.length === 0) return { registry, close: async () => {} };
+  const clients: RegistryClient[] = [];
+  const mirrors = config.mirrors.map((mirror): MirrorOptions => {
+    const { host, options } = clientOptions(mirror as MirrorConfig);
+    const upstream = createRegistryClient(options);
+    clients.push(upstream);
+    return {
+      prefix: mirror.prefix,
+      host,
+      upstream,
+      allow: mirror.allow ?? [],
+      deny: mirror.deny ?? [],
+      library: mirror.library ?? host === 'registry-1.docker.io',
+      revalidateMs: (mirror.revalidate ?? 300) * 1000,
+    };
+  });
+  const whole = mirrored(registry, {
+    mirrors,
+    // Its manifests are read through `registry`, so it needs no cache to speak of.
+    sparse: createStoredRegistry({ store, allowMissingBlobs: true, manifestCacheBytes: 1024 * 1024 }),
+    spoolFolder: join(cacheDir, 'mirror'),
+    log,
+  });
+  return {
+    registry: whole,
+    async close() {
+      await whole.close();
+      for (const client of clients) client.close();
+    },
+  };
+}
+
+function clientOptions(mirror: MirrorConfig): { host: string; options: RegistryClientOptions } {
+  const url = parseUpstream(mirror.upstream);
+  if (url === undefined) throw new UserError(`${mirror.prefix} has no upstream`);
+  const known = knownRealmHosts[url.host];
+  const { username, password, passwordFile } = mirror;
+  const secret = passwordFile === undefined ? password : read(mirror, passwordFile).replace(/\r?\n$/, '');
+  return {
+    host: url.host,
+    options: {
+      url: url.origin,
+      ...(username === undefined || secret === undefined
+        ? {}
+        : { credentials: { username, password: secret } }),
+      ...(mirror.ca === undefined ? {} : { ca: read(mirror, mirror.ca) }),
+      timeoutMs,
+      maxSockets: 64,
+      outbound: {
+        realmHosts: [...(known === undefined ? [] : [known]), ...(mirror.authRealmHosts ?? [])],
+        redirectHosts: mirror.redirectHosts ?? [],
+      },
+    },
+  };
+}
+
+function read(mirror: MirrorConfig, path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new UserError(`the mirror ${mirror.prefix} cannot read ${path}: ${(cause as Error).message}`, {
+      exitCode: 2,
+      cause,
+    });
+  }
+}
