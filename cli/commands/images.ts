@@ -8,15 +8,19 @@ import type { Page, PageOptions, Registry } from '../../oci/registry.ts';
 import type { CliContext } from '../context.ts';
 import { parseServerReference, withServerRegistry } from '../server-registry.ts';
 import { formatBytes } from '../text.ts';
+import { registerImagesCopy } from './images-copy.ts';
+import { registerImagesImport } from './images-import.ts';
 
 interface ServerFlags {
   readonly server?: string;
   readonly json?: boolean;
 }
 
-/** `images ls | tags REPO | inspect REF | rm REF` */
+/** `images ls | tags REPO | inspect REF | rm REF | copy SRC DST | import SRC` */
 export function registerImages(program: Command, context: CliContext): void {
-  const images = program.command('images').description('look at repositories and images, and delete them');
+  const images = program
+    .command('images')
+    .description('look at repositories and images, copy and delete them');
   const server = ['--server <url>', 'server to talk to (default: BRICKYARD_SERVER or this machine)'] as const;
   const json = ['--json', 'print JSON'] as const;
 
@@ -75,6 +79,9 @@ export function registerImages(program: Command, context: CliContext): void {
         context.stderr(`deleted ${text}\n`);
       }),
     );
+
+  registerImagesCopy(images, context);
+  registerImagesImport(images, context);
 }
 
 interface InspectedImage {

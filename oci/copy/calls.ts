@@ -3,7 +3,7 @@ import { CopyAborted, CopyFault, type CopySide, isTransient } from './copy-fault
 /** How the two registries of a copy are called: what may heal is tried again, and a failure tells on which side it was. */
 export interface Calls {
   /** Errors: CopyFault, CopyAborted. */
-  on<T>(side: CopySide, subject: string, call: () => Promise<T>): Promise<T>;
+  readonly on: <T>(side: CopySide, subject: string, call: () => Promise<T>) => Promise<T>;
   /** Waits before attempt `attempt` (1 = the second). False: it was the last, or this side never answered at all. */
   mayRetry(side: CopySide, attempt: number): Promise<boolean>;
   /** Errors: CopyAborted. */

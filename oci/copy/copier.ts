@@ -1,7 +1,7 @@
 import type { Platform } from '../descriptor.ts';
 import type { Digest } from '../digest.ts';
 import { createBlobPlaces } from './blob-places.ts';
-import { createCalls } from './calls.ts';
+import { type Calls, createCalls } from './calls.ts';
 import { choosePlatform, formatPlatformName } from './choose-platform.ts';
 import {
   type CopyContext,
@@ -64,6 +64,8 @@ export interface Copier {
    * image. Errors: CopyFault, UnsupportedContent (schema 1), CopyAborted.
    */
   copyImage(request: CopyRequest): Promise<CopiedImage>;
+  /** Any other question to one of the two, with the same patience. Errors: CopyFault, CopyAborted. */
+  readonly ask: Calls['on'];
 }
 
 /** One for a run of any number of images: it remembers what the target has. */
@@ -84,6 +86,7 @@ export function createCopier(options: CopierOptions): Copier {
   const referrerLimit = createLimit(1);
 
   return {
+    ask: context.calls.on,
     async copyImage({ from, to, platform, companions = false, keepTags = false }) {
       const root = await chooseRoot(context, from.repository, from.reference, platform);
       const { digest, manifest } = root;

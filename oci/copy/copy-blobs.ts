@@ -42,6 +42,9 @@ async function copyBlob(context: CopyContext, image: ImageCopy, blob: Descriptor
   );
 }
 
+/** Bytes from which on it is worth asking whether any repository of the target has the blob: a no costs two requests. */
+const worthAsking = 1024 * 1024;
+
 async function bring(
   context: CopyContext,
   { from, to }: ImageCopy,
@@ -64,6 +67,11 @@ async function bring(
   if (origin !== undefined) {
     if (await calls.on('target', subject, () => target.mountBlob(to, digest, origin))) return 'mounted';
     places.forget(digest);
+  } else if (
+    size >= worthAsking &&
+    (await calls.on('target', subject, () => target.mountBlob(to, digest, undefined)))
+  ) {
+    return 'mounted';
   }
   progress({ planned: size });
   const transfer = { source, target, from, to, digest, calls, signal };
