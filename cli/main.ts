@@ -52,7 +52,9 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   builds: async () => (await import('./commands/builds.ts')).registerBuilds,
   base: async () => (await import('./commands/base.ts')).registerBase,
   images: async () => (await import('./commands/images.ts')).registerImages,
+  verify: async () => (await import('./commands/verify.ts')).registerVerify,
   login: async () => (await import('./commands/login.ts')).registerLogin,
+  front: async () => (await import('./commands/front.ts')).registerFront,
   user: async () => (await import('./commands/user.ts')).registerUser,
   'can-i': async () => (await import('./commands/can-i.ts')).registerCanI,
 };

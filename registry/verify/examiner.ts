@@ -19,13 +19,13 @@ export interface Examiner {
 export interface ExaminerOptions {
   readonly context: StoreContext;
   readonly onFinding: (found: Finding) => void;
-  /** Milliseconds before each further look at what may be damage; default 0.25, 1, 4 and 10 seconds. */
+  /** Milliseconds before each further look at what may be damage; default 0.25, 0.75, 2 and 3 seconds. */
   readonly waits?: readonly number[];
   /** Looks at once. */
   readonly parallel: number;
 }
 
-const defaultWaits = [250, 1000, 4000, 10_000];
+const defaultWaits = [250, 750, 2000, 3000];
 /** So many suspects are looked at again together; bounds memory, and time where very much is broken. */
 const suspectsAtOnce = 1000;
 
