@@ -24,8 +24,13 @@ export type BlobOutcome =
   | { readonly outcome: 'absent' }
   /** `revived`: it was condemned before. */
   | { readonly outcome: 'referenced'; readonly revived: boolean }
-  /** Stays readable for `waitMs` more, then call again. */
-  | { readonly outcome: 'condemned'; readonly waitMs: number; readonly size: number }
+  /** Stays readable for `waitMs` more, then call again. `fresh`: condemned by this call. */
+  | {
+      readonly outcome: 'condemned';
+      readonly fresh: boolean;
+      readonly waitMs: number;
+      readonly size: number;
+    }
   /** `size`: bytes of the blob. */
   | { readonly outcome: 'deleted'; readonly size: number }
   /** Somebody else changed the pointer: needed after all, or another collector is at it. */
@@ -65,13 +70,17 @@ export async function markBlob(
   let pointer = await readPointer(context, digest);
   if (pointer.header === undefined) return { outcome: 'absent' };
   const { size } = pointer.header;
+  const fresh = pointer.header.state === 'live';
 
   if (pointer.header.state === 'live') {
     if (options.unreferenced !== true && (await isReferenced())) {
       return { outcome: 'referenced', revived: false };
     }
-    if (dryRun)
-      return graceMs > 0 ? { outcome: 'condemned', waitMs: graceMs, size } : { outcome: 'deleted', size };
+    if (dryRun) {
+      return graceMs > 0
+        ? { outcome: 'condemned', fresh, waitMs: graceMs, size }
+        : { outcome: 'deleted', size };
+    }
     const condemned = await setState(context, digest, pointer, 'condemned');
     if (condemned === undefined) return { outcome: 'changed' };
     pointer = condemned;
@@ -86,7 +95,7 @@ export async function markBlob(
       return { outcome: 'referenced', revived: true };
     }
     const waitMs = await timeLeft(context, pointer.modified, graceMs, options);
-    if (waitMs > 0) return { outcome: 'condemned', waitMs, size };
+    if (waitMs > 0) return { outcome: 'condemned', fresh, waitMs, size };
     if (dryRun) return { outcome: 'deleted', size };
     if (pointer.header.dataKey === undefined) {
       // The bytes are in the pointer, so one write ends both.

@@ -46,7 +46,7 @@ async function leaveHints(context: StoreContext, hints: readonly Hint[]): Promis
 }
 
 /** Remembers what was condemned around `storeTime`. Errors: ObjectStoreUnavailable. */
-export async function leaveDueHints(
+export async function leaveCondemned(
   context: StoreContext,
   storeTime: Date,
   hints: readonly Hint[],

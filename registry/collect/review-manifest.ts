@@ -29,7 +29,8 @@ export type ManifestOutcome =
   | { readonly outcome: 'needed'; readonly revived: boolean }
   /** Not condemned yet; call again after `waitMs`. */
   | { readonly outcome: 'young'; readonly waitMs: number }
-  | { readonly outcome: 'condemned'; readonly waitMs: number }
+  /** `fresh`: condemned by this call. */
+  | { readonly outcome: 'condemned'; readonly fresh: boolean; readonly waitMs: number }
   | { readonly outcome: 'deleted' }
   /** Somebody else changed the record. */
   | { readonly outcome: 'changed' };
@@ -50,12 +51,14 @@ export async function reviewManifest(
   const seen = await readManifestRecord(context, repository, digest);
   if (!isReadable(seen)) return { outcome: 'absent' };
   let record: ReadableManifest = seen;
+  const fresh = record.header.state === 'committed';
 
-  if (record.header.state === 'committed') {
+  if (fresh) {
     if (await isNeeded(context, repository, digest, record)) return { outcome: 'needed', revived: false };
     const waitMs = await timeLeft(context, record.modified, graceMs, options);
     if (waitMs > 0) return { outcome: 'young', waitMs };
-    if (dryRun) return patienceMs > 0 ? { outcome: 'condemned', waitMs: patienceMs } : { outcome: 'deleted' };
+    if (dryRun)
+      return patienceMs > 0 ? { outcome: 'condemned', fresh, waitMs: patienceMs } : { outcome: 'deleted' };
     const { nonce: _, ...header } = record.header;
     const condemned = await replaceRecord<ManifestHeader>(
       context,
@@ -73,7 +76,7 @@ export async function reviewManifest(
     return { outcome: 'needed', revived: true };
   }
   const waitMs = await timeLeft(context, record.modified, patienceMs, options);
-  if (waitMs > 0) return { outcome: 'condemned', waitMs };
+  if (waitMs > 0) return { outcome: 'condemned', fresh, waitMs };
   if (dryRun) return { outcome: 'deleted' };
   if (!(await buryRecord(context, manifestKey(repository, digest), record))) return { outcome: 'changed' };
   await dropManifest(context, repository, digest, record);

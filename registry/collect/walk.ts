@@ -114,9 +114,13 @@ export interface ListedRepository {
   readonly deleted: boolean;
 }
 
-/** Every repository that ever was complete, deleted ones too. */
-export async function* walkRepositories(store: ObjectStore): AsyncGenerator<ListedRepository> {
-  for await (const { key, size } of walkKeys(store, { prefix: catalogPrefix })) {
+/** Every repository that ever was complete, deleted ones too; only those after `after`. */
+export async function* walkRepositories(
+  store: ObjectStore,
+  after?: string,
+): AsyncGenerator<ListedRepository> {
+  const start = after === undefined ? {} : { startAfter: `${catalogPrefix}${after}` };
+  for await (const { key, size } of walkKeys(store, { prefix: catalogPrefix, ...start })) {
     yield { repository: key.slice(catalogPrefix.length), deleted: size === tombstoneSize };
   }
 }
