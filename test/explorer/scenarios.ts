@@ -1,0 +1,247 @@
+import { Readable } from 'node:stream';
+import type { ActorTools } from './actor.ts';
+import {
+  cancelUpload,
+  collectBlob,
+  deleteBlob,
+  deleteManifest,
+  deleteTag,
+  expireClaim,
+  finishUpload,
+  mount,
+  pull,
+  push,
+  putBlob,
+  reapSession,
+  reviewManifest,
+  scrub,
+} from './actors.ts';
+import { blobOf, imageOf, indexOf, type PushedManifest } from './content.ts';
+import type { Scenario } from './scenario.ts';
+
+const layer = blobOf('layer');
+const small = blobOf('small', 100);
+const image = imageOf('image', [layer]);
+const other = imageOf('other', [layer]);
+const signature = imageOf('signature', [layer], image);
+const index = indexOf('index', [image]);
+
+type Step = (tools: ActorTools) => Promise<unknown>;
+
+const inOrder =
+  (...steps: readonly Step[]): ((tools: ActorTools) => Promise<void>) =>
+  async (tools) => {
+    for (const step of steps) await step(tools);
+  };
+
+const blobThere: Step = ({ registry }) => registry.putBlob('a', layer.digest, layer.bytes);
+const smallThere: Step = ({ registry }) => registry.putBlob('a', small.digest, small.bytes);
+const put =
+  (manifest: PushedManifest, reference: string = manifest.digest): Step =>
+  ({ registry }) =>
+    registry.putManifest('a', reference, manifest.bytes, manifest.mediaType);
+const tagged = inOrder(blobThere, put(image, 'v'));
+const untagged = inOrder(blobThere, put(image));
+
+/** A collector that dies after so many of its steps on the blob: condemned after 1, in deletion after 2. */
+const dyingCollector =
+  (writes: number): Step =>
+  async (tools) => {
+    let left = writes;
+    const put: typeof tools.store.put = async (...args) => {
+      if (left-- > 0) return tools.store.put(...args);
+      throw new Error('dead');
+    };
+    const store = { ...tools.store, put, deleteMany: () => Promise.reject(new Error('dead')) };
+    await tools.product
+      .collectBlob({ ...tools.context, store }, layer.digest, { graceMs: 0 })
+      .catch(() => {});
+  };
+
+/** One full collection as the last word: dead attempts, untagged manifests are kept, every blob. */
+async function collectAll({ product, context, store }: ActorTools): Promise<void> {
+  const expire = { claimsOlderThanMs: 0 };
+  for (const repository of ['a', 'b']) {
+    await product.scrub.scrubManifestReferences(context, repository, expire);
+    await product.scrub.scrubReferrers(context, repository, expire);
+    await product.scrubTags(context, repository);
+  }
+  const { objects } = await store.list({ prefix: 'blobs/' });
+  for (const { key } of objects) {
+    const digest = `sha256:${key.split('/')[2]}` as typeof layer.digest;
+    await product.scrub.scrubBlobReferences(context, digest, expire);
+    await product.collectBlob(context, digest, { graceMs: 0 });
+  }
+}
+
+/** An open upload session, its bytes in it when `written`. The id is known once the beginning was run. */
+function withSession(written: boolean, blob = layer): { begin: Step; id: () => string } {
+  let id = '';
+  return {
+    id: () => id,
+    async begin({ registry }) {
+      id = (await registry.startUpload('a')).id;
+      if (written) await registry.writeUpload('a', id, Readable.from([blob.bytes]));
+    },
+  };
+}
+
+const pushImage = push(image, { tag: 'v' });
+const pushAgain = push(image, { tag: 'v', name: 'push 2' });
+const known = { tag: 'v', blobsAreThere: true } as const;
+
+function scenario(actors: Scenario['actors'], before?: Step, more: Partial<Scenario> = {}): Scenario {
+  const begin = before === undefined ? {} : { before: inOrder(before) };
+  return { actors, ...begin, collect: collectAll, ...more };
+}
+
+/** Two at a time, every interleaving. */
+export function createPairs(): Record<string, Scenario> {
+  const open = withSession(false);
+  const full = withSession(true);
+  const tiny = withSession(true, small);
+  return {
+    'push ‖ collect, nothing there': scenario([pushImage, collectBlob(layer)]),
+    'push ‖ collect, blob there': scenario([pushImage, collectBlob(layer)], blobThere),
+    'push ‖ collect, blob condemned by a dead collector': scenario(
+      [pushImage, collectBlob(layer)],
+      inOrder(blobThere, dyingCollector(1)),
+    ),
+    'push ‖ collect, blob in deletion by a dead collector': scenario(
+      [pushImage, collectBlob(layer)],
+      inOrder(blobThere, dyingCollector(2)),
+    ),
+    'push ‖ collect, a LIST gives one key': scenario([pushImage, collectBlob(layer)], blobThere, {
+      store: { pageSize: 1 },
+    }),
+    'push of a small blob ‖ collect': scenario(
+      [push(imageOf('small', [small]), { tag: 'v' }), collectBlob(small)],
+      smallThere,
+    ),
+    'push ‖ push of one manifest': scenario([pushImage, pushAgain], blobThere),
+    'push ‖ delete': scenario([pushImage, deleteManifest(image.digest)], tagged),
+    'push twice ‖ delete': scenario(
+      [push(image, { ...known, twice: true }), deleteManifest(image.digest)],
+      tagged,
+    ),
+    'push ‖ scrub': scenario([push(image, known), scrub(layer)], blobThere),
+    'push ‖ end of claims': scenario([push(image, known), expireClaim(image.digest)], blobThere),
+    'delete ‖ delete': scenario(
+      [deleteManifest(image.digest), deleteManifest(image.digest, 'delete 2')],
+      tagged,
+    ),
+    'delete ‖ scrub': scenario([deleteManifest(image.digest), scrub(layer)], tagged),
+    'retag ‖ retag': scenario(
+      [push(image, known), push(other, { ...known, name: 'push 2' })],
+      inOrder(untagged, put(other)),
+    ),
+    'retag ‖ delete of the old manifest': scenario(
+      [push(other, known), deleteManifest(image.digest)],
+      tagged,
+    ),
+    'retag ‖ delete of the new manifest': scenario(
+      [push(other, known), deleteManifest(other.digest)],
+      inOrder(tagged, put(other)),
+    ),
+    'retag ‖ delete tag': scenario([push(other, known), deleteTag('v')], tagged),
+    'retag ‖ scrub': scenario([push(other, known), scrub(layer)], inOrder(tagged, put(other))),
+    'retag ‖ pull': scenario([push(other, known), pull('v')], tagged),
+    'delete tag ‖ delete': scenario([deleteTag('v'), deleteManifest(image.digest)], tagged),
+    'immutable tag ‖ immutable tag': scenario(
+      [
+        push(image, { ...known, immutable: true, mayFail: ['DENIED'] }),
+        push(other, { ...known, immutable: true, name: 'push 2', mayFail: ['DENIED'] }),
+      ],
+      inOrder(untagged, put(other)),
+    ),
+    'immutable tag ‖ immutable tag, a deleted one before': scenario(
+      [
+        push(image, { ...known, immutable: true, mayFail: ['DENIED'] }),
+        push(other, { ...known, immutable: true, name: 'push 2', mayFail: ['DENIED'] }),
+      ],
+      inOrder(untagged, put(other, 'v'), ({ registry }) => registry.deleteTag('a', 'v')),
+    ),
+    'referrer ‖ delete of the subject': scenario(
+      [push(signature, { blobsAreThere: true }), deleteManifest(image.digest)],
+      tagged,
+    ),
+    'referrer ‖ delete of the referrer': scenario(
+      [push(signature, { blobsAreThere: true }), deleteManifest(signature.digest)],
+      inOrder(tagged, put(signature)),
+    ),
+    'referrer ‖ scrub': scenario([push(signature, { blobsAreThere: true }), scrub(layer)], tagged),
+    'referrer ‖ policy': scenario(
+      [push(signature, { blobsAreThere: true }), reviewManifest(signature.digest)],
+      inOrder(tagged, put(signature)),
+    ),
+    'index ‖ delete of its child': scenario(
+      [push(index, { tag: 'v' }), deleteManifest(image.digest)],
+      untagged,
+    ),
+    'index ‖ policy on its child': scenario(
+      [push(index, { tag: 'v' }), reviewManifest(image.digest)],
+      untagged,
+    ),
+    'index ‖ scrub': scenario([push(index, { tag: 'v' }), scrub(layer)], untagged),
+    'push ‖ policy': scenario([push(image, known), reviewManifest(image.digest)], untagged),
+    'retag ‖ policy on the old manifest': scenario(
+      [push(other, known), reviewManifest(image.digest)],
+      tagged,
+    ),
+    'policy ‖ policy': scenario(
+      [reviewManifest(image.digest), reviewManifest(image.digest, 'review 2')],
+      untagged,
+    ),
+    'mount ‖ delete blob': scenario([mount(layer, 'a'), deleteBlob(layer)], blobThere),
+    'mount without from ‖ delete blob': scenario([mount(layer, undefined), deleteBlob(layer)], blobThere),
+    'mount ‖ collect': scenario([mount(layer, 'a'), collectBlob(layer)], blobThere),
+    'mount ‖ mount': scenario([mount(layer, 'a'), mount(layer, 'a', 'b', 'mount 2')], blobThere),
+    'push ‖ delete blob': scenario([pushImage, deleteBlob(layer)], blobThere, {
+      invariants: { linksMayGo: true },
+    }),
+    'blob ‖ blob': scenario([putBlob(layer), putBlob(layer, 'putBlob 2')]),
+    'small blob ‖ small blob': scenario([putBlob(small), putBlob(small, 'putBlob 2')]),
+    'blob ‖ collect': scenario([putBlob(layer), collectBlob(layer)], blobThere),
+    'collect ‖ collect': scenario([collectBlob(layer), collectBlob(layer, 'collect 2')], blobThere),
+    'pull ‖ collect': scenario([pull('v'), collectBlob(layer)], tagged),
+    'PATCH ‖ PATCH': scenario(
+      [
+        finishUpload({ name: 'finish', id: open.id, blob: layer, patch: true }),
+        finishUpload({ name: 'finish 2', id: open.id, blob: blobOf('fayer'), patch: true }),
+      ],
+      open.begin,
+    ),
+    'final PUT ‖ the same': scenario(
+      [
+        finishUpload({ name: 'finish', id: full.id, blob: layer }),
+        finishUpload({ name: 'finish 2', id: full.id, blob: layer }),
+      ],
+      full.begin,
+    ),
+    'final PUT with body ‖ cancel': scenario(
+      [finishUpload({ name: 'finish', id: open.id, blob: layer, body: true }), cancelUpload(open.id)],
+      open.begin,
+    ),
+    'final PUT ‖ cancel': scenario(
+      [finishUpload({ name: 'finish', id: full.id, blob: layer }), cancelUpload(full.id)],
+      full.begin,
+    ),
+    'final PUT ‖ reaper': scenario(
+      [finishUpload({ name: 'finish', id: full.id, blob: layer }), reapSession(full.id)],
+      full.begin,
+    ),
+    'final PUT of a small blob ‖ reaper': scenario(
+      [finishUpload({ name: 'finish', id: tiny.id, blob: small }), reapSession(tiny.id)],
+      tiny.begin,
+    ),
+    'cancel ‖ reaper': scenario([cancelUpload(full.id), reapSession(full.id)], full.begin),
+    'final PUT ‖ blob': scenario(
+      [finishUpload({ name: 'finish', id: full.id, blob: layer }), putBlob(layer)],
+      full.begin,
+    ),
+    'final PUT ‖ collect': scenario(
+      [finishUpload({ name: 'finish', id: full.id, blob: layer }), collectBlob(layer)],
+      inOrder(full.begin, ({ registry }) => registry.putBlob('b', layer.digest, layer.bytes)),
+    ),
+  };
+}
