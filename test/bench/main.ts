@@ -7,10 +7,13 @@ import { startBrickyard, startDockerRegistry } from './peers.ts';
 import { table } from './report.ts';
 
 // `npm run bench [-- --pairs N --only push,parallel,reads,memory,build]`: Brickyard beside its peers on the same disk in the same run.
+// `npm run bench -- --only s3` (or parts of it: s3-push, s3-pull, s3-commit, s3-lists, s3-delete; `--quick` for small sizes): all of them
+// on one Ceph Object Gateway.
 const { values } = parseArgs({
   options: {
     pairs: { type: 'string', default: '5' },
     only: { type: 'string', default: 'push,parallel,reads,memory,build' },
+    quick: { type: 'boolean', default: false },
   },
 });
 const pairs = Number(values.pairs);
@@ -50,7 +53,13 @@ try {
     const { changeOneFile } = await import('./cases/build.ts');
     comparisons.push(await changeOneFile({ scratch, pairs, say }));
   }
-  console.log(table(comparisons, pairs));
+  if (comparisons.length > 0) console.log(table(comparisons, pairs));
+  if ([...selected].some((name) => name === 's3' || name.startsWith('s3-'))) {
+    // Loaded only when asked for: it needs Ceph.
+    const { s3Bench } = await import('./s3/bench.ts');
+    const rounds = pairs;
+    console.log(await s3Bench({ selected, scratch, rounds, quick: values.quick, say }));
+  }
 } finally {
   await rm(scratch, { recursive: true, force: true });
 }
