@@ -1,10 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { S3Client } from '@aws-sdk/client-s3';
+import { emptyBucket } from '../../helpers/bucket.ts';
 import { createBucket, s3Client } from '../../helpers/ceph.ts';
 import { type CephCluster, startCephCluster } from '../../helpers/ceph-cluster.ts';
 import { runOk } from '../../helpers/process.ts';
-import { emptyBucket } from './bucket.ts';
 import { commits } from './commit.ts';
 import { deletions } from './deletion.ts';
 import { lists } from './lists.ts';

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { join, resolve } from 'node:path';
+import { emptyBucket } from '../../helpers/bucket.ts';
 import { runOk } from '../../helpers/process.ts';
 import { storeEnvironment } from '../../helpers/replicas.ts';
 import type { S3Bench } from './bench.ts';
-import { emptyBucket } from './bucket.ts';
 import type { Observation } from './observe.ts';
 import { number, type S3Case } from './report.ts';
 import { peerEnvironment, type Side } from './sides.ts';
@@ -75,8 +75,8 @@ async function deleteSome(bench: S3Bench, side: Side, images: readonly Image[]):
   const factor = images.length / some.length / 2;
   const rest = images.slice(some.length);
   const root = `docker/registry/v2/repositories/${repository}/_manifests`;
-  await emptyBucket(bench.s3, side.bucket, `${root}/tags/`);
-  await emptyBucket(bench.s3, side.bucket, `${root}/revisions/`);
+  await emptyBucket(bench.s3, side.bucket, { prefix: `${root}/tags/` });
+  await emptyBucket(bench.s3, side.bucket, { prefix: `${root}/revisions/` });
   const scaled = (value: number): number => value * factor;
   return {
     observation: {

@@ -5,14 +5,20 @@ import {
   type S3Client,
 } from '@aws-sdk/client-s3';
 
-/** Deletes every object under `prefix`, many at a time. */
-export async function emptyBucket(s3: S3Client, bucket: string, prefix = ''): Promise<void> {
+/** Deletes every object under `prefix`, many at a time; what begins with `keep` stays. */
+export async function emptyBucket(
+  s3: S3Client,
+  bucket: string,
+  { prefix = '', keep }: { readonly prefix?: string; readonly keep?: string } = {},
+): Promise<void> {
   let after: string | undefined;
   do {
     const page = await s3.send(
       new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: after }),
     );
-    const keys = (page.Contents ?? []).map(({ Key }) => ({ Key }));
+    const keys = (page.Contents ?? [])
+      .filter(({ Key = '' }) => keep === undefined || !Key.startsWith(keep))
+      .map(({ Key }) => ({ Key }));
     if (keys.length > 0) {
       await s3.send(new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects: keys, Quiet: true } }));
     }
