@@ -1,6 +1,7 @@
 import type { Descriptor } from '../descriptor.ts';
 import { type Digest, digestAlgorithm, digestHex, isDigest } from '../digest.ts';
 import { isOciError, OciError } from '../errors.ts';
+import { mediaTypes } from '../media-types.ts';
 import type { Lister, Page, PageOptions } from '../registry.ts';
 import type { Route } from '../route.ts';
 import { isObject, readJson } from './answers.ts';
@@ -62,6 +63,8 @@ export function createClientLister(session: ClientSession): Lister {
       const answer = await session.call({
         method: 'GET',
         route: { kind: 'manifest', repository, reference },
+        // docker-registry answers 404 for an index that nobody says he would take.
+        headers: { accept: mediaTypes.ociIndex },
       });
       return wanted(descriptorsOf(await readJson(answer.body, listLimit)), artifactType);
     } catch (error) {
