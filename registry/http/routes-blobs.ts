@@ -92,7 +92,8 @@ function sendElsewhere(call: Call, digest: string, elsewhere: Elsewhere): void {
     answer(call, 307, headers);
     return;
   }
-  call.response.writeHead(200, [...blobHeaders(digest, 0), 'X-Accel-Redirect', elsewhere.uri]);
+  // Whether ranges are taken is for the front to say.
+  call.response.writeHead(200, [...blobHeaders(digest, 0, []), 'X-Accel-Redirect', elsewhere.uri]);
   call.response.end();
 }
 
@@ -120,7 +121,11 @@ function repositoryOf(call: Call): string | undefined {
 }
 
 /** A blob never changes under its digest, so caches may keep it; whether one may read it is asked each time (`no-cache`). */
-function blobHeaders(digest: string, length: number): string[] {
+function blobHeaders(
+  digest: string,
+  length: number,
+  ranges: readonly string[] = ['Accept-Ranges', 'bytes'],
+): string[] {
   return [
     ...apiVersion,
     'Content-Type',
@@ -129,8 +134,7 @@ function blobHeaders(digest: string, length: number): string[] {
     String(length),
     'Docker-Content-Digest',
     digest,
-    'Accept-Ranges',
-    'bytes',
+    ...ranges,
     'ETag',
     `"${digest}"`,
     'Cache-Control',

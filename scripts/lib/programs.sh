@@ -20,6 +20,9 @@ ceph;ceph-common;ceph --version;commands of the tests' own S3 store
 ceph-mon;ceph-mon;ceph-mon --version;S3 store: its monitor
 ceph-osd;ceph-osd;ceph-osd --version;S3 store: where the bytes are
 radosgw;radosgw;radosgw --version && radosgw-admin --version;S3 store: its gateway
+nginx;nginx;nginx -v;the web server in front of replicas
+curl;curl;curl --version;real client over TLS and HTTP/2
+openssl;openssl;openssl version;certificates of the tests
 docker-registry;docker-registry;docker-registry --version;the peer that the bench measures against
 wrk;wrk;wrk -v 2>&1 | grep -q Copyright;load for the bench
 TABLE

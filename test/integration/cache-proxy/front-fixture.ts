@@ -1,0 +1,80 @@
+import { randomBytes } from 'node:crypto';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import { run } from '../../../cli/main.ts';
+import { freePort } from '../../helpers/free-port.ts';
+import { startNginx, type TestNginx } from '../../helpers/nginx.ts';
+import { createTempDirectory } from '../../helpers/temp.ts';
+
+export interface TestFront extends AsyncDisposable {
+  /** `http://127.0.0.1:<port>`, or https where it has a certificate. */
+  readonly url: string;
+  readonly nginx: TestNginx;
+  stop(): Promise<void>;
+}
+
+/** nginx as `brickyard front render --check` configures it. `env`: what the replicas are configured with, and `BRICKYARD_FRONT_…`. */
+export async function startFront(
+  replicas: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<TestFront> {
+  const folder = await createTempDirectory('front');
+  const port = await freePort();
+  const { code, stdout, stderr } = await brickyard(folder.path, ['front', 'render', '--check'], {
+    ...env,
+    BRICKYARD_FRONT_LISTEN: `127.0.0.1:${port}`,
+    BRICKYARD_FRONT_FOLDER: folder.path,
+    BRICKYARD_FRONT_REPLICAS: replicas.map((url) => new URL(url).host).join(','),
+    // The test's folders are its own user's; by itself nginx would have another user's workers.
+    BRICKYARD_FRONT_USER: userInfo().username,
+    ...(env['BRICKYARD_STORE_TYPE'] === 's3' && env['BRICKYARD_FRONT_CACHE_FOLDER'] === undefined
+      ? { BRICKYARD_FRONT_CACHE_FOLDER: join(folder.path, 'cache') }
+      : {}),
+  });
+  if (code !== 0) throw new Error(`front render ended with ${code}\n${stderr}`);
+  const scheme = env['BRICKYARD_FRONT_TLS_CERTIFICATE'] === undefined ? 'http' : 'https';
+  const nginx = await startNginx({ config: stdout, folder: folder.path, port });
+  const stop = async (): Promise<void> => {
+    await nginx.stop();
+    await folder.remove();
+  };
+  return { url: `${scheme}://127.0.0.1:${port}`, nginx, stop, [Symbol.asyncDispose]: stop };
+}
+
+/** Runs the program within this process. */
+export async function brickyard(
+  cwd: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  let stdout = '';
+  let stderr = '';
+  const code = await run(args, {
+    cwd,
+    env,
+    stdout: (text) => {
+      stdout += text;
+    },
+    stderr: (text) => {
+      stderr += text;
+    },
+  });
+  return { code, stdout, stderr };
+}
+
+/** Incompressible, and larger than anything that is held in one buffer on the way. */
+export function randomBlob(bytes: number): Buffer {
+  return randomBytes(bytes);
+}
+
+/** Blobs that these servers left to somebody else, by the metric that they keep. */
+export async function handedOver(urls: readonly string[], to: 'front' | 'store'): Promise<number> {
+  const counts = await Promise.all(
+    urls.map(async (url) => {
+      const text = await (await fetch(`${url}/metrics`)).text();
+      const line = new RegExp(`^registry_blobs_handed_over_total\\{to="${to}"\\} ([0-9]+)$`, 'm').exec(text);
+      return Number(line?.[1] ?? 0);
+    }),
+  );
+  return counts.reduce((sum, count) => sum + count, 0);
+}
