@@ -49,7 +49,16 @@ export function createClientLister(session: ClientSession): Lister {
     if (!Array.isArray(names) || !names.every((name) => typeof name === 'string')) {
       throw new OciError('UNAVAILABLE', { message: `${answer.url.host} sent no list of ${field}` });
     }
-    return pageOf(names as readonly string[], page, lastOf(answer), (name) => name);
+    const linked = lastOf(answer);
+    // distribution before 3.1 knows no pages of tags and sends all of them in its file system's order.
+    const { last } = page;
+    const ordered =
+      linked !== undefined
+        ? (names as readonly string[])
+        : (names as readonly string[])
+            .filter((name) => last === undefined || name > last)
+            .toSorted(byCharacter);
+    return pageOf(ordered, page, linked, (name) => name);
   }
 
   /** distribution-spec "Unavailable Referrers API": an index under a tag made from the digest. */
@@ -88,6 +97,12 @@ function pageOf<T>(
   if (kept.length < rest.length)
     return last === undefined ? { entries: kept } : { entries: kept, next: keyOf(last) };
   return linked === undefined ? { entries: kept } : { entries: kept, next: linked };
+}
+
+/** Names are ASCII, so this is the byte order that the specification wants. */
+function byCharacter(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
 }
 
 /** What the `Link` to the next page passes as `last`. */
