@@ -164,7 +164,8 @@ function mediaTypeOf(bytes: Buffer): string {
     return '';
   }
   if (typeof document !== 'object' || document === null) return '';
-  const { mediaType, manifests } = document as { mediaType?: unknown; manifests?: unknown };
+  const { mediaType, manifests, schemaVersion } = document as Readonly<Record<string, unknown>>;
   if (typeof mediaType === 'string') return mediaType;
+  if (schemaVersion === 1) return 'application/vnd.docker.distribution.manifest.v1+prettyjws';
   return Array.isArray(manifests) ? mediaTypes.ociIndex : mediaTypes.ociManifest;
 }
