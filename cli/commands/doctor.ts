@@ -6,7 +6,7 @@ import { parseHtpasswd } from '../../core/auth/htpasswd.ts';
 import { UserError } from '../../core/user-error.ts';
 import { checkListenAddress, readConfig } from '../config.ts';
 import type { CliContext } from '../context.ts';
-import { openStore } from '../serve/parts.ts';
+import { openStore } from '../serve/open-store.ts';
 import { formatBytes } from '../text.ts';
 
 interface Finding {

@@ -10,7 +10,7 @@ import type { VerifyStep } from '../../registry/verify/verification.ts';
 import { type VerifyResult, verifyStore } from '../../registry/verify/verify-store.ts';
 import { readConfig } from '../config.ts';
 import type { CliContext } from '../context.ts';
-import { openStore } from '../serve/parts.ts';
+import { openStore } from '../serve/open-store.ts';
 import { formatBytes } from '../text.ts';
 
 interface VerifyFlags {

@@ -26,10 +26,10 @@ export async function startHttpProcess(
   options: ServeOptions,
   events: EventBus,
 ): Promise<{ port: number; close(): Promise<void> }> {
-  const parts = await createParts(options);
+  const metrics = createMetrics({ process: true });
+  const parts = await createParts(options, metrics);
   const { config, log, store, authenticator, registry } = parts;
   const address = checkListenAddress(config, { insecureOpen: options.insecureOpen });
-  const metrics = createMetrics({ process: true });
   const http = createHttpServer({
     log,
     metrics,

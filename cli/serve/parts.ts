@@ -1,24 +1,24 @@
-import { mkdirSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { BuilderDeps } from '../../builder/main.ts';
 import { type Accounts, createAccounts } from '../../core/auth/accounts.ts';
 import type { Authenticator } from '../../core/auth/authenticator.ts';
 import { type Authorizer, openAuthorizer } from '../../core/auth/authorizer.ts';
 import { createOpenAuthenticator } from '../../core/auth/create-authenticator.ts';
 import { createLogger, type Logger } from '../../core/log.ts';
-import { createFilesystemStore, type FilesystemStore } from '../../core/object-store/filesystem.ts';
-import { UserError } from '../../core/user-error.ts';
+import type { Metrics } from '../../core/metrics.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { createStoredRegistry } from '../../registry/stored-registry.ts';
 import { type Config, readConfig, serviceName } from '../config.ts';
 import type { ServeOptions } from './messages.ts';
 import { openMirrors } from './mirrors.ts';
+import { openStore, type ServerStore } from './open-store.ts';
+import { storeObserver } from './store-metrics.ts';
 
 /** What every process of a server has: all of them read the same configuration and open the same store. */
 export interface Parts {
   readonly config: Config;
   readonly log: Logger;
-  readonly store: FilesystemStore;
+  readonly store: ServerStore;
   /** Undefined in open mode. */
   readonly accounts: Accounts | undefined;
   readonly authenticator: Authenticator;
@@ -30,15 +30,15 @@ export interface Parts {
   close(): Promise<void>;
 }
 
-/** Errors: UserError (configuration, data folder, htpasswd file). */
-export async function createParts(options: ServeOptions): Promise<Parts> {
+/** `metrics`: where requests to the store are counted. Errors: UserError (configuration, data folder, htpasswd file). */
+export async function createParts(options: ServeOptions, metrics?: Metrics): Promise<Parts> {
   const config = readConfig({
     ...(options.configFile === undefined ? {} : { file: options.configFile }),
     env: process.env,
     cwd: process.cwd(),
   });
   const log = createLogger({ level: config.log.level });
-  const store = openStore(config);
+  const store = openStore(config, metrics === undefined ? {} : { onRequest: storeObserver(metrics) });
   const cacheDir = join(config.data, 'cache');
   const stored = createStoredRegistry({ store, allowMissingBlobs: config.registry.allowMissingBlobs });
   const mirrors = openMirrors({ config, registry: stored, store, cacheDir, log });
@@ -84,32 +84,4 @@ export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
     cacheDir: join(cacheDir, 'git'),
     ...(config.publicUrl === undefined ? {} : { publicUrl: config.publicUrl }),
   };
-}
-
-/** Errors: UserError when the data folder cannot be used. */
-export function openStore(config: Config): FilesystemStore {
-  const root = join(config.data, 'store');
-  try {
-    makeFolder(root);
-  } catch (cause) {
-    throw new UserError(
-      `cannot make the data folder ${root}: ${(cause as Error).message}\n` +
-        'Set another one with `data:` in brickyard.yaml or BRICKYARD_DATA.',
-      { cause },
-    );
-  }
-  return createFilesystemStore({ root });
-}
-
-/** `mkdirSync` with `recursive` turns for ever where a file system lets nobody make folders and says "no such file" (/proc, /sys). */
-function makeFolder(path: string): void {
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return;
-  const parent = dirname(path);
-  if (parent !== path) makeFolder(parent);
-  try {
-    mkdirSync(path);
-  } catch (error) {
-    // Another process of the same server may have been faster.
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !statSync(path).isDirectory()) throw error;
-  }
 }

@@ -17,6 +17,7 @@ export async function startWorkerProcess(
   const sandbox = createEngineSandbox({ socket: config.builder.engine, registry, log });
   const worker = builder.work({ concurrency: config.builder.concurrency, sandbox });
   const sweep = (): void => {
+    if (!('sweepTemporaries' in store)) return;
     store
       .sweepTemporaries(sweepEveryMs)
       .catch((error: unknown) => log.warn({ err: error }, 'left-over temporary files could not be removed'));

@@ -153,8 +153,9 @@ export interface MultipartWriter {
   /**
    * Everything written so far survives the death of this process; returns the state to resume from.
    * `last`: the caller believes that nothing follows; the store may then keep the rest in the way that makes `complete` cheap. Going on is still allowed.
+   * `whole: false`: what would have to be written twice for that may be left out; `offset` says how far the state goes.
    */
-  checkpoint(options?: { readonly last?: boolean }): Promise<MultipartState>;
+  checkpoint(options?: { readonly last?: boolean; readonly whole?: boolean }): Promise<MultipartState>;
   /** Lets another writer in. Safe to call twice, and after a failure; does not checkpoint. */
   close(): Promise<void>;
 }

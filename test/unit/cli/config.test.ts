@@ -123,8 +123,11 @@ describe('brickyard.yaml', () => {
     [{ BRICKYARD_PROCESSES: '-1' }, /at least 0/],
     [{ BRICKYARD_PROCESSES: '1e9' }, /whole number/],
     [{ BRICKYARD_TRUSTED_PROXIES: '10.0.0.0/33' }, /no IP address/],
-    [{ BRICKYARD_STORE_TYPE: 's3' }, /S3 store is not available in this version/],
-    [{ BRICKYARD_STORE_S3_BUCKET: 'b' }, /S3 store is not available in this version/],
+    [{ BRICKYARD_STORE_TYPE: 'memory' }, /a store in memory would lose images/],
+    [{ BRICKYARD_STORE_S3_ENDPOINT: 'minio:9000' }, /must be an address such as https/],
+    [{ BRICKYARD_STORE_S3_PREFIX: 'a/../b' }, /may hold letters, digits/],
+    [{ BRICKYARD_STORE_S3_STORAGE_CLASS: 'DEEP_ARCHIVE' }, /blobs must be readable at once/],
+    [{ BRICKYARD_STORE_S3_BUCKET: 'b' }, /must have at least 3 characters/],
     [{ BRICKYARD_REDIS_URL: 'redis://:secret@x' }, /Redis is not used in this version/],
     [{ BRICKYARD_STORE_TYPE: 'disk' }, /must be filesystem/],
     [{ BRICKYARD_AUTH_RULES: 'alice' }, /must be a list/],
@@ -141,7 +144,7 @@ describe('brickyard.yaml', () => {
 
   it('tells all faults at once, with file, line, column and the line itself', async () => {
     const loading = withFile(
-      'listen: nowhere\nlog: {levl: info}\nstore: {type: s3}\nauth:\n  rules:\n    - {repositories: "A/**", users: [x], actions: [pull]}\n',
+      'listen: nowhere\nlog: {levl: info}\nstore: {type: memory}\nauth:\n  rules:\n    - {repositories: "A/**", users: [x], actions: [pull]}\n',
       { BRICKYARD_PROCESSES: 'many' },
     );
 

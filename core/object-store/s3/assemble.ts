@@ -1,0 +1,88 @@
+import { MultipartUnknown } from '../object-store.ts';
+import { isFailure } from './failure.ts';
+import { isWhole, type Piece, partBytes, type UploadState } from './multipart-state.ts';
+import type { UploadCalls } from './upload-calls.ts';
+
+/**
+ * Makes the upload's object hold all of the state's bytes, in time independent of their number; does nothing when it does so already.
+ * Safe to repeat, also at the same time elsewhere, as long as everybody has the same state. Pieces stay. Errors: MultipartUnknown.
+ */
+export async function assemble(calls: UploadCalls, key: string, state: UploadState): Promise<void> {
+  const { upload, etags, pieces } = state;
+  if (isWhole(state)) return;
+  if (upload === undefined) {
+    const bytes = await calls.readPieces(key, pieces);
+    // Pieces go when an upload is complete, or aborted.
+    if (bytes === undefined || !(await calls.replaceWhole(key, bytes, state.objectEtag))) {
+      await mustBeThere(calls, key, state);
+    }
+    return;
+  }
+  try {
+    if (pieces.length === 0) await calls.finish(key, upload, etags);
+    else if (state.short !== undefined) await appendTo(calls, key, await reopen(calls, key, state));
+    else if (!(await appendTo(calls, key, { upload, etags, pieces }))) await mustBeThere(calls, key, state);
+  } catch (error) {
+    if (!isFailure(error, 'noUpload')) throw error;
+    const there = await calls.sizeOf(key);
+    if (there === state.offset) return;
+    // Completed by somebody who read it back while it had fewer pieces: what is there goes on in a new upload.
+    if (there !== partBytes(state)) throw gone();
+    await appendTo(calls, key, await reopen(calls, key, state));
+  }
+}
+
+/** An upload that parts can be sent to. */
+export interface OpenUpload {
+  readonly upload: string;
+  /** Of full parts. */
+  readonly etags: readonly string[];
+  /** What the next part begins with. */
+  readonly pieces: readonly Piece[];
+}
+
+/** False: a piece is gone. Errors: S3Failure `noUpload`. */
+async function appendTo(
+  calls: UploadCalls,
+  key: string,
+  { upload, etags, pieces }: OpenUpload,
+): Promise<boolean> {
+  const last = await calls.readPieces(key, pieces);
+  if (last === undefined) return false;
+  const etag = await calls.sendPart(key, upload, etags.length + 1, last);
+  await calls.finish(key, upload, [...etags, etag]);
+  return true;
+}
+
+/**
+ * Goes on where nothing can follow: behind a short part, or where the upload was completed to be read back. What is there becomes
+ * the object, and its full parts are copied from that into a new upload. Errors: MultipartUnknown.
+ */
+export async function reopen(calls: UploadCalls, key: string, state: UploadState): Promise<OpenUpload> {
+  const { plan, etags, short, pieces } = state;
+  if (state.upload === undefined) throw new Error('nothing was uploaded in parts');
+  try {
+    await calls.finish(key, state.upload, etags);
+  } catch (error) {
+    if (!isFailure(error, 'noUpload')) throw error;
+    const there = await calls.sizeOf(key);
+    if (there !== partBytes(state) && there !== state.offset) throw gone();
+  }
+  const rebuilt = await calls.rebuild(key, state);
+  return {
+    ...rebuilt,
+    pieces: short === undefined ? pieces : [{ start: plan.start(etags.length), bytes: short }, ...pieces],
+  };
+}
+
+/**
+ * Size is proof enough: an object of one request is never as large as an upload with parts, and no two states of one upload that
+ * anybody completes have the same size but one.
+ */
+async function mustBeThere(calls: UploadCalls, key: string, state: UploadState): Promise<void> {
+  if ((await calls.sizeOf(key)) !== state.offset) throw gone();
+}
+
+function gone(): MultipartUnknown {
+  return new MultipartUnknown('the upload was completed elsewhere, aborted or reaped');
+}

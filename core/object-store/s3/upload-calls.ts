@@ -1,0 +1,185 @@
+import { randomUUID } from 'node:crypto';
+import { buffer } from 'node:stream/consumers';
+import { MultipartUnknown } from '../object-store.ts';
+import { isFailure } from './failure.ts';
+import { type Piece, pieceKey, type UploadState } from './multipart-state.ts';
+import type { Requests, Wire } from './requests.ts';
+
+export interface UploadCallsDeps {
+  readonly wire: Wire;
+  readonly requests: Requests;
+  /** The whole key, with the store's prefix. */
+  readonly locate: (key: string) => string;
+}
+
+/** The requests that uploads are made of. Keys are the caller's, without the store's prefix. */
+export interface UploadCalls {
+  putPiece(key: string, body: Uint8Array): Promise<Piece>;
+  /** Undefined: one of them is gone. */
+  readPieces(key: string, pieces: readonly Piece[]): Promise<Buffer | undefined>;
+  /**
+   * Writes the upload's own object in one request, unless something else is there: undefined then. The same bytes under the key
+   * are as good as having written them.
+   */
+  putWhole(key: string, body: Uint8Array): Promise<{ etag: string } | undefined>;
+  /** False: the object is not this version (any more). */
+  replaceWhole(key: string, body: Uint8Array, etag: string | undefined): Promise<boolean>;
+  /** Bytes of the upload's own object; undefined = there is none. */
+  sizeOf(key: string): Promise<number | undefined>;
+  begin(key: string): Promise<string>;
+  /** The ETag. Errors: S3Failure `noUpload`. */
+  sendPart(key: string, upload: string, number: number, body: Uint8Array): Promise<string>;
+  /** Errors: S3Failure `noUpload`; MultipartUnknown when somebody replaced a part. */
+  finish(key: string, upload: string, etags: readonly string[]): Promise<void>;
+  /** No error when it is gone. */
+  drop(key: string, upload: string): Promise<void>;
+  /** A new upload whose first parts are the state's full ones, copied within the store from the upload's own object. */
+  rebuild(key: string, state: UploadState): Promise<{ upload: string; etags: string[] }>;
+}
+
+const copiesAtOnce = 8;
+
+export function createUploadCalls(
+  { wire, requests, locate }: UploadCallsDeps,
+  spellEtag: (etag: string) => string,
+): UploadCalls {
+  const readRange = async (path: string, { start, bytes }: Piece): Promise<Buffer | undefined> => {
+    try {
+      return await requests.run('get', 'reading an upload', async () => {
+        const range = `bytes=${start}-${start + bytes - 1}`;
+        const object = await wire.get(path, { range });
+        const body = await buffer(object.body);
+        // Whatever ended it: a body of another length is no answer.
+        if (body.length !== bytes) throw new Error(`the store sent ${body.length} of ${bytes} bytes`);
+        return body;
+      });
+    } catch (error) {
+      if (isFailure(error, 'missing', 'range')) return undefined;
+      throw error;
+    }
+  };
+  const calls: UploadCalls = {
+    async putPiece(key, body) {
+      const name = randomUUID();
+      const path = locate(pieceKey(key, name));
+      await requests.run('put', 'writing an upload', () => wire.put(path, body, {}), {
+        sentBytes: body.length,
+      });
+      return { name, start: 0, bytes: body.length };
+    },
+    async readPieces(key, pieces) {
+      const bodies: Buffer[] = [];
+      for (let at = 0; at < pieces.length; at += copiesAtOnce) {
+        const some = await Promise.all(
+          pieces
+            .slice(at, at + copiesAtOnce)
+            .map((piece) =>
+              readRange(locate(piece.name === undefined ? key : pieceKey(key, piece.name)), piece),
+            ),
+        );
+        for (const body of some) {
+          if (body === undefined) return undefined;
+          bodies.push(body);
+        }
+      }
+      const [only] = bodies;
+      return bodies.length === 1 && only !== undefined ? only : Buffer.concat(bodies);
+    },
+    async putWhole(key, body) {
+      try {
+        const etag = await requests.run(
+          'put',
+          'writing an upload',
+          () => wire.put(locate(key), body, { ifNoneMatch: '*', data: true }),
+          { sentBytes: body.length },
+        );
+        return { etag };
+      } catch (error) {
+        if (!isFailure(error, 'precondition')) throw error;
+      }
+      // An earlier sending of ours whose answer was lost, an earlier writer's same bytes, or another writer's.
+      const there = await wireHead(key);
+      if (there === undefined || there.size !== body.length) return undefined;
+      const same = await readRange(locate(key), { start: 0, bytes: body.length });
+      return same?.equals(body) === true ? { etag: there.etag } : undefined;
+    },
+    async replaceWhole(key, body, etag) {
+      const condition = etag === undefined ? {} : { ifMatch: spellEtag(etag) };
+      try {
+        await requests.run(
+          'put',
+          'completing an upload',
+          () => wire.put(locate(key), body, { ...condition, data: true }),
+          { sentBytes: body.length },
+        );
+        return true;
+      } catch (error) {
+        if (isFailure(error, 'precondition', 'missing')) return false;
+        throw error;
+      }
+    },
+    sizeOf: async (key) => (await wireHead(key))?.size,
+    begin: (key) => requests.run('createUpload', 'beginning an upload', () => wire.createUpload(locate(key))),
+    sendPart: (key, upload, number, body) =>
+      requests.run(
+        'uploadPart',
+        'writing an upload',
+        () => wire.uploadPart(locate(key), upload, number, body),
+        { sentBytes: body.length },
+      ),
+    async finish(key, upload, etags) {
+      try {
+        await requests.run('completeUpload', 'completing an upload', () =>
+          wire.completeUpload(locate(key), upload, etags),
+        );
+      } catch (error) {
+        if (isFailure(error, 'badPart')) {
+          throw new MultipartUnknown('another writer replaced parts of the upload', { cause: error });
+        }
+        throw error;
+      }
+    },
+    async drop(key, upload) {
+      try {
+        await requests.run('abortUpload', 'dropping an upload', () => wire.abortUpload(locate(key), upload));
+      } catch (error) {
+        if (!isFailure(error, 'noUpload', 'missing')) throw error;
+      }
+    },
+    async rebuild(key, { plan, etags, short }) {
+      const full = short === undefined ? etags.length : etags.length - 1;
+      const upload = await calls.begin(key);
+      try {
+        const copies: string[] = [];
+        for (let done = 0; done < full; done += copiesAtOnce) {
+          const numbers = Array.from({ length: Math.min(copiesAtOnce, full - done) }, (_, i) => done + i + 1);
+          copies.push(
+            ...(await Promise.all(
+              numbers.map((number) => {
+                const start = plan.start(number);
+                const range = `bytes=${start}-${start + plan.size(number) - 1}`;
+                const from = { key: locate(key), range };
+                return requests.run('copyPart', 'going on with an upload', () =>
+                  wire.copyPart(locate(key), upload, number, from),
+                );
+              }),
+            )),
+          );
+        }
+        return { upload, etags: copies };
+      } catch (error) {
+        await calls.drop(key, upload);
+        throw error;
+      }
+    },
+  };
+  const wireHead = async (key: string) => {
+    try {
+      return await requests.run('head', 'looking at an upload', () => wire.head(locate(key)));
+    } catch (error) {
+      if (isFailure(error, 'missing')) return undefined;
+      throw error;
+    }
+  };
+  return calls;
+}
