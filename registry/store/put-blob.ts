@@ -64,7 +64,7 @@ async function receive(
       await writer.write(chunk);
     }
     check(upload.body, hash.finish().digest, upload.digest);
-    return await writer.checkpoint();
+    return await writer.checkpoint({ last: true });
   } finally {
     await writer.close();
   }

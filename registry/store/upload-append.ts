@@ -142,12 +142,17 @@ async function appendTo(
         const now = context.clock();
         if (unsaved < checkpointBytes && now - saved < checkpointMilliseconds) continue;
         session = (await saving?.session) ?? session;
-        saving = inBackground(checkpoint(context, id, session, writer, hash.state()));
+        const state = hash.state();
+        // A hash that cannot be kept in mid-stream goes with whatever is safe; bytes that the session holds itself must not get lost.
+        const whole = state !== undefined || session.payload.length > 0;
+        saving = inBackground(checkpoint(context, id, session, writer, state, { whole }));
         unsaved = 0;
         saved = now;
       }
       session = (await saving?.session) ?? session;
-      session = await checkpoint(context, id, session, writer, hash.finish());
+      // A body that broke off goes on in another request, and so does one that said it is a chunk.
+      const last = body.failure === undefined && (options.chunked !== true || options.final === true);
+      session = await checkpoint(context, id, session, writer, hash.finish(), { last });
     }
     if (body.failure !== undefined) throw body.failure;
     return { session, close: held.close };
@@ -180,8 +185,9 @@ async function checkpoint(
   session: Session,
   writer: MultipartWriter,
   hash: ReturnType<UploadHash['state']>,
+  options: Parameters<MultipartWriter['checkpoint']>[0],
 ): Promise<Session> {
-  const multipart = await writer.checkpoint();
+  const multipart = await writer.checkpoint(options);
   const changes = { multipart, offset: multipart.offset, hash };
   const written = await replaceSession(context, id, session, changes, empty);
   // Cancelled, or reaped as abandoned.

@@ -52,6 +52,8 @@ export function createPartWriter({ calls, buffers, key, state, released }: PartW
   /** Where this writer began. */
   let start = { number, front };
 
+  /** What the last checkpoint said. */
+  let handed = state;
   let litter = state.offset > 0;
   let handedOut = false;
   let failure: Error | undefined;
@@ -286,7 +288,10 @@ export function createPartWriter({ calls, buffers, key, state, released }: PartW
     },
     async checkpoint({ last = false, whole = true } = {}) {
       check();
-      const seen = shut ?? (last ? await finish() : await complete(whole ? await save() : arrivedSoFar()));
+      let seen = shut ?? (last ? await finish() : await complete(whole ? await save() : arrivedSoFar()));
+      // Parts arrive in any order; what was safe once stays so.
+      if (seen.offset < handed.offset) seen = handed;
+      handed = seen;
       handedOut ||= seen.upload !== undefined;
       return encodeState(seen);
     },
