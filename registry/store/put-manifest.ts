@@ -4,8 +4,9 @@ import { OciError } from '../../oci/errors.ts';
 import { childrenOf, type Manifest, parseManifest, referrerDescriptor } from '../../oci/manifest.ts';
 import type { PutManifestOptions, PutManifestResult } from '../../oci/registry.ts';
 import { leaveBlobHints } from '../collect/hints.ts';
-import { addRepository } from './catalog.ts';
+import { addRepository, hasManifests, removeRepository } from './catalog.ts';
 import type { StoreContext } from './context.ts';
+import { finishTags } from './delete-manifest.ts';
 import { inParallel } from './in-parallel.ts';
 import { type Link, opens, readLink } from './link.ts';
 import {
@@ -71,8 +72,14 @@ export async function putManifest(
   };
   // Decided when the tag is written; looked at beforehand so that a refused push leaves nothing.
   for (const tag of push.immutableTags) checkUnmoved(tag, await readTag(context, repository, tag), digest);
-  for (;;) {
-    const committed = await commitManifest(context, push);
+  for (let round = 1; ; round++) {
+    let committed: ReadableManifest;
+    try {
+      committed = await commitManifest(context, push);
+    } catch (error) {
+      if (round > 1) await undoStep7(context, push);
+      throw error;
+    }
     // 7
     await Promise.all([
       writeReferrer(context, push, committed.header.attempt),
@@ -89,6 +96,16 @@ export async function putManifest(
   }
   const subject = manifest.subject?.digest;
   return { descriptor, ...(subject === undefined ? {} : { subject }), tags };
+}
+
+/** The manifest was deleted while it was pushed, with what it needs: no tag may stay that leads nowhere, and no empty repository. */
+async function undoStep7(context: StoreContext, { repository, descriptor }: Push): Promise<void> {
+  try {
+    await finishTags(context, repository, descriptor.digest);
+    if (!(await hasManifests(context, repository))) await removeRepository(context, repository);
+  } catch (error) {
+    context.log.warn({ err: error, repository }, 'a push that failed could not be cleaned up after');
+  }
 }
 
 /** Steps 1 to 6: returns once the record is committed, by this push or another one of the same bytes. */
@@ -195,13 +212,19 @@ function referenceKeys(push: Push, links: Links, attempt: string): string[] {
   ];
 }
 
-/** Step 5: references are written, so from now on a collector sees them; what it did before has to be seen here. */
+/**
+ * Step 5: the claim and the references are written, so from now on a collector sees them; what it did before has to be seen here.
+ * The links are read once more: whoever deletes the repository ends them before it looks for claims.
+ */
 async function findFault(context: StoreContext, push: Push, links: Links): Promise<OciError | undefined> {
   const { config, layers, manifests } = push.manifest;
   const descriptors = [...(config === undefined ? [] : [config]), ...layers, ...manifests];
   const faults = await inParallel([...links], async ([digest, link]) => {
-    const pointer = link === undefined ? undefined : await keepAlive(context, digest);
-    if (link === undefined || pointer === undefined || !opens(link, pointer)) {
+    const [pointer, linkNow] = await Promise.all([
+      link === undefined ? undefined : keepAlive(context, digest),
+      link === undefined ? undefined : readLink(context, push.repository, digest),
+    ]);
+    if (linkNow === undefined || pointer === undefined || !opens(linkNow, pointer)) {
       return context.allowMissingBlobs ? undefined : unknownBlob(digest);
     }
     // A client that trusts the descriptor would read too little, or refuse the whole image.
