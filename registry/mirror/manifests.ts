@@ -55,8 +55,11 @@ export function createMirroredManifests(deps: {
     const { mirror } = origin;
     const content = await stored(repository, digest);
     if (content !== undefined) {
-      const ailment = calls.ailment(mirror);
-      return ailment === undefined ? content : demandWhole(repository, content, ailment);
+      const { upstream } = mirror;
+      if (calls.ailment(mirror) === undefined || (await isWhole(repository, content))) return content;
+      // Its blobs come from the upstream or not at all, so that has to be there.
+      await calls.ask(mirror, () => upstream.resolveManifest(origin.name, digest));
+      return content;
     }
     const key = `${repository}@${digest}`;
     if (checkKnown(key)?.there === false) throw unknownManifest(repository, digest);
@@ -81,14 +84,16 @@ export function createMirroredManifests(deps: {
     const content = await stored(repository, tag);
     if (content === undefined) return flights(key, () => revalidate(origin, repository, tag));
     if (known !== undefined) return content;
-    const ailment = calls.ailment(mirror);
-    if (ailment !== undefined) return serveStale(mirror, repository, content, ailment);
+    if (calls.ailment(mirror) !== undefined && (await isWhole(repository, content))) {
+      return withWarning(mirror, content);
+    }
     const flight = flights(key, () => revalidate(origin, repository, tag));
     try {
       return await withPatience(flight, mirror);
     } catch (error) {
-      if (!(error instanceof UpstreamError)) throw error;
-      return serveStale(mirror, repository, content, error);
+      // Without its upstream an image that lacks a blob cannot be pulled, and is not answered.
+      if (!(error instanceof UpstreamError) || !(await isWhole(repository, content))) throw error;
+      return withWarning(mirror, content);
     }
   }
 
@@ -174,26 +179,6 @@ export function createMirroredManifests(deps: {
     }
   }
 
-  async function serveStale(
-    mirror: MirrorOptions,
-    repository: string,
-    content: ManifestContent,
-    reason: OciError,
-  ): Promise<ManifestContent> {
-    const whole = await demandWhole(repository, content, reason);
-    return { ...whole, warning: `not compared with ${mirror.host}, which does not answer` };
-  }
-
-  /** Without its upstream an image that lacks a blob cannot be pulled, and is not answered. Errors: `reason`. */
-  async function demandWhole(
-    repository: string,
-    content: ManifestContent,
-    reason: OciError,
-  ): Promise<ManifestContent> {
-    if (await isWhole(repository, content)) return content;
-    throw reason;
-  }
-
   /** All blobs of an image; of an index any one of its manifests, as nobody pulls every platform. */
   async function isWhole(
     repository: string,
@@ -211,6 +196,10 @@ export function createMirroredManifests(deps: {
         ? getByDigest(origin, repository, reference)
         : getByTag(origin, repository, reference),
   };
+}
+
+function withWarning(mirror: MirrorOptions, content: ManifestContent): ManifestContent {
+  return { ...content, warning: `not compared with ${mirror.host}, which does not answer` };
 }
 
 /** What servers say that do not know what they serve. */

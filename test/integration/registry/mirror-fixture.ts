@@ -16,7 +16,7 @@ export interface RealUpstream {
   readonly url: string;
   /** Somebody who pushes there. */
   readonly client: RegistryClient;
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 export const upstreams: readonly [name: string, start: () => Promise<RealUpstream>][] = [
@@ -47,7 +47,7 @@ async function closing(client: RegistryClient, stop: () => Promise<void>): Promi
 export async function startWithAccounts(
   accounts: Readonly<Record<string, string>>,
   options: { env?: Record<string, string>; rules?: unknown } = {},
-): Promise<{ server: TestServer; stop(): Promise<void> }> {
+): Promise<{ server: TestServer; stop: () => Promise<void> }> {
   const folder = await createTempDirectory('accounts');
   const file = join(folder.path, 'users.htpasswd');
   await writeFile(file, await htpasswdOf(accounts), { mode: 0o600 });

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Digest } from '../../../oci/digest.ts';
 import { pushContent } from '../../helpers/content.ts';
 import { type ObservedServer, observeServer } from '../../helpers/observed-server.ts';
 import { waitFor } from '../../helpers/process.ts';
@@ -49,7 +50,7 @@ describe.each(upstreams)('a mirror of %s', (_, startUpstream) => {
     );
     const content = { blobs, manifests: { image: { layers: Object.keys(blobs) } }, tags: { [tag]: 'image' } };
     return (await pushContent(upstream.client, { [repository]: content }))[repository] as {
-      blobs: Record<string, { digest: string }>;
+      blobs: Record<string, { digest: Digest }>;
       manifests: { image: { digest: string } };
     };
   }
@@ -93,7 +94,7 @@ describe.each(upstreams)('a mirror of %s', (_, startUpstream) => {
 
   it('hands on a body that breaks off as an error, stores nothing of it, and gets it the next time', async () => {
     const image = await pushImage('team/broken', 'v1');
-    const digest = image.blobs['0']?.digest as never;
+    const digest = image.blobs['0']?.digest ?? '';
     observed.interfere = (request, response) => {
       if (!request.url?.endsWith(`/blobs/${digest}`) || request.headers.authorization === undefined)
         return false;
