@@ -26,6 +26,8 @@ export interface ExploreOptions {
   readonly maxStates: number;
   /** Looked at in every situation: whoever has not finished there may be dead. A text is a violation. */
   readonly check: (situation: Situation) => Promise<readonly string[]>;
+  /** Looked at for every step that somebody takes. */
+  readonly checkStep?: ((from: StoreState, to: StoreState, actor: string) => readonly string[]) | undefined;
 }
 
 export interface Exploration {
@@ -45,6 +47,9 @@ interface State {
   /** Writes whose sender gave up on them and that may still land. */
   readonly late: readonly Call[];
   readonly faults: number;
+  /** Who took the last step, and how often somebody was stopped who could have gone on. */
+  readonly actor: number;
+  readonly preemptions: number;
   readonly from: State | undefined;
   readonly step: string;
 }
@@ -73,7 +78,7 @@ async function search(options: ExploreOptions): Promise<Exploration> {
   const { world, machines, maxStates, check } = options;
   const kinds = options.faultKinds ?? ['refused', 'applied', 'late'];
   const seen = new Set<string>();
-  const stack: State[] = [];
+  const queue = createQueue();
   const independent = createIndependence(machines);
   let states = 0;
   let ends = 0;
@@ -81,7 +86,7 @@ async function search(options: ExploreOptions): Promise<Exploration> {
     const name = nameOf(state);
     if (seen.has(name)) return;
     seen.add(name);
-    stack.push(state);
+    queue.push(state);
   };
   const result = (complete: boolean, violation: Exploration['violation']): Exploration => ({
     states,
@@ -96,10 +101,12 @@ async function search(options: ExploreOptions): Promise<Exploration> {
     places: machines.map(({ start }) => start),
     late: [],
     faults: options.faults ?? 0,
+    actor: -1,
+    preemptions: 0,
     from: undefined,
     step: 'start',
   });
-  for (let state = stack.pop(); state !== undefined; state = stack.pop()) {
+  for (let state = queue.pop(); state !== undefined; state = queue.pop()) {
     if (states === maxStates) return result(false, undefined);
     states++;
     const allFinished = state.places.every(isFinished);
@@ -116,7 +123,12 @@ async function search(options: ExploreOptions): Promise<Exploration> {
       if (first !== undefined && first.actor !== index) continue;
       for (const pending of place.pending) {
         if (first !== undefined && first.pending !== pending) continue;
-        for (const next of await outcomes(state, index, pending)) visit(next);
+        for (const next of await outcomes(state, index, pending)) {
+          const name = machines[index]?.actor.name ?? '';
+          const wrong = options.checkStep?.(state.store, next.store, name) ?? [];
+          if (wrong.length > 0) return result(false, { texts: wrong, schedule: scheduleOf(next) });
+          visit(next);
+        }
       }
     }
     if (first !== undefined) continue;
@@ -130,6 +142,8 @@ async function search(options: ExploreOptions): Promise<Exploration> {
 
   async function outcomes(state: State, index: number, pending: PendingCall): Promise<State[]> {
     const { call } = pending;
+    const stopped = state.actor !== index && (state.places[state.actor]?.pending.length ?? 0) > 0;
+    const preemptions = state.preemptions + (stopped ? 1 : 0);
     const applied = world.apply(state.store, call);
     const next: State[] = [await answered(applied.state, applied.answer, state.late, '')];
     if (state.faults === 0 || call.op === 'wait') return next;
@@ -156,9 +170,23 @@ async function search(options: ExploreOptions): Promise<Exploration> {
       const to = machine.known(from, pending, answer) ?? (await machine.learn(from, pending, answer));
       const step = `${machine.actor.name}: ${pending.token}${fault === '' ? '' : ` [${fault}]`} → ${answer.sig}`;
       const faults = fault === '' ? state.faults : state.faults - 1;
-      return { store, places: state.places.with(index, to), late, faults, from: state, step };
+      const places = state.places.with(index, to);
+      return { store, places, late, faults, actor: index, preemptions, from: state, step };
     }
   }
+}
+
+/** Those with few preemptions first: nearly every fault needs one or two, and its schedule reads easily then. */
+function createQueue(): { push(state: State): void; pop(): State | undefined } {
+  const byPreemptions: State[][] = [];
+  return {
+    push(state) {
+      const states = byPreemptions[state.preemptions];
+      if (states === undefined) byPreemptions[state.preemptions] = [state];
+      else states.push(state);
+    },
+    pop: () => byPreemptions.find((states) => states !== undefined && states.length > 0)?.pop(),
+  };
 }
 
 function nameOf({ store, places, late, faults }: State): string {

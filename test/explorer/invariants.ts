@@ -6,8 +6,8 @@ export interface InvariantOptions {
   /** Somebody in this scenario takes rights to blobs away, as is his right. */
   readonly linksMayGo?: boolean;
   /**
-   * Also look for what no collector has used yet: a readable manifest without its references. Off where a test wants to see
-   * the loss itself.
+   * Default true: also look for what no collector, no DELETE has used yet (a readable manifest without its references, a tag
+   * without its reverse entry), and for litter. Off where a test wants to see the loss itself.
    */
   readonly protection?: boolean;
 }
@@ -42,7 +42,7 @@ export function checkAlways(store: StoreState, options: InvariantOptions = {}): 
       }
     }
   }
-  for (const { repository, tag, digest, nonce } of readTags(store)) {
+  for (const { repository, tag, digest, nonce } of options.protection === false ? [] : readTags(store)) {
     if (store.entries.has(`repos/${repository}/_tagsof/${digest}/${tag}#${nonce}`)) continue;
     texts.push(`reverse: the tag ${tag} → ${short(digest)} has no reverse entry, a DELETE would leave it`);
   }
@@ -54,6 +54,29 @@ export function checkTags(store: StoreState): string[] {
   return readTags(store)
     .filter(({ repository, digest }) => !isManifestReadable(store, repository, digest))
     .map(({ tag, digest }) => `dangling: the tag ${tag} leads to ${short(digest)} which is not there`);
+}
+
+/** What only somebody who died, or was told that an outcome is unknown, may leave. */
+export function checkLitter(store: StoreState): string[] {
+  const texts: string[] = [];
+  const tags = new Set(
+    readTags(store).map(
+      ({ repository, tag, digest, nonce }) => `repos/${repository}/_tagsof/${digest}/${tag}#${nonce}`,
+    ),
+  );
+  const attempts = new Set(
+    readableManifests(store).map(({ digest, header }) => `${digest}#${header.attempt}`),
+  );
+  const data = new Set<string | undefined>();
+  for (const key of store.entries.keys()) {
+    if (/^(?:blobs|uploads)\//.test(key)) data.add(readStored(store, key)?.header.dataKey);
+  }
+  for (const key of store.entries.keys()) {
+    if (key.includes('/_tagsof/') && !tags.has(key)) texts.push(`litter: the reverse entry ${key}`);
+    if (key.startsWith('refs/') && !attempts.has(key.split('/')[3] ?? '')) texts.push(`litter: ${key}`);
+    if (key.startsWith('data/') && !data.has(key)) texts.push(`litter: ${key} is no blob's`);
+  }
+  return texts;
 }
 
 function pointerOf(store: StoreState, blob: Digest) {

@@ -1,8 +1,15 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { ActorTools, Ending } from './actor.ts';
 import type { ScenarioActor } from './actors.ts';
-import { type Exploration, explore, type Fault, type Situation } from './explore.ts';
-import { checkAlways, checkTags, type InvariantOptions, isBlobReadable, short } from './invariants.ts';
+import { type Exploration, type ExploreOptions, explore, type Fault, type Situation } from './explore.ts';
+import {
+  checkAlways,
+  checkLitter,
+  checkTags,
+  type InvariantOptions,
+  isBlobReadable,
+  short,
+} from './invariants.ts';
 import { createMachine } from './machine.ts';
 import { runAlone } from './plain-store.ts';
 import type { Product } from './product.ts';
@@ -20,6 +27,7 @@ export interface Scenario {
   readonly invariants?: InvariantOptions;
   /** A full collection, run after every end; blobs and manifests that it may take are nobody's. */
   readonly collect?: (tools: ActorTools) => Promise<void>;
+  readonly checkStep?: ExploreOptions['checkStep'];
   /** More that has to hold. */
   readonly alsoCheck?: (end: End) => readonly string[];
 }
@@ -55,6 +63,7 @@ export async function exploreScenario(product: Product, scenario: Scenario): Pro
     initial,
     maxStates,
     check,
+    checkStep: scenario.checkStep,
     lateUploads: scenario.store?.uploads === 'open',
     ...(faults === undefined ? {} : { faults }),
     ...(faultKinds === undefined ? {} : { faultKinds }),
@@ -88,7 +97,10 @@ function createCheck(product: Product, world: World, scenario: Scenario): Prepar
     checked.add(told);
     const texts = [...alwaysOf(store), ...bugs(actors, endings), ...checkPromises(actors, endings, store)];
     // Who was told UNAVAILABLE may have stopped anywhere, like one who died.
-    if (allFinished && !Object.values(endings).some(isUnavailable)) texts.push(...checkTags(store));
+    if (allFinished && !Object.values(endings).some(isUnavailable)) {
+      texts.push(...checkTags(store));
+      if (invariants.protection !== false) texts.push(...checkLitter(store));
+    }
     const ended = Object.values(endings).filter((ending) => ending !== undefined).length;
     const after = ended > 0 ? await collectedFrom(store) : undefined;
     if (after !== undefined) {
@@ -181,11 +193,14 @@ function checkPromises(
     if (found !== undefined) {
       return candidates.has(found.digest) ? [] : [`moved: the tag ${tag} leads to ${short(found.digest)}`];
     }
-    const gone = removed(
-      (it) =>
-        it.repository === repository &&
-        (it.tag === tag || (it.manifest !== undefined && candidates.has(it.manifest))),
-    );
+    // A DELETE that has ended takes tags only together with their manifest.
+    const gone = actors.some((actor) => {
+      const { removes } = actor;
+      if (removes === undefined || removes.repository !== repository || !possible(actor)) return false;
+      if (removes.tag === tag) return true;
+      if (removes.manifest === undefined || !candidates.has(removes.manifest)) return false;
+      return !acknowledged(actor) || !isManifestReadable(store, repository, removes.manifest);
+    });
     return gone ? [] : [`loss: the tag ${tag} was acknowledged and is not there`];
   }
 }

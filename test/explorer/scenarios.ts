@@ -18,6 +18,8 @@ import {
 } from './actors.ts';
 import { blobOf, imageOf, indexOf, type PushedManifest } from './content.ts';
 import type { Scenario } from './scenario.ts';
+import { childrenIn, isManifestReadable, readableManifests, readStored } from './stored.ts';
+import type { StoreState } from './world.ts';
 
 const layer = blobOf('layer');
 const small = blobOf('small', 100);
@@ -84,6 +86,15 @@ function withSession(written: boolean, blob = layer): { begin: Step; id: () => s
       if (written) await registry.writeUpload('a', id, Readable.from([blob.bytes]));
     },
   };
+}
+
+/** A committed index keeps the children that are there. */
+function keepsChildren(from: StoreState, to: StoreState, actor: string): string[] {
+  if (from === to || actor !== 'review') return [];
+  const kept = readableManifests(from)
+    .filter(({ payload }) => childrenIn(payload).manifests.includes(image.digest))
+    .some(() => isManifestReadable(from, 'a', image.digest) && !isManifestReadable(to, 'a', image.digest));
+  return kept ? [`loss: ${actor} removed the child of an index`] : [];
 }
 
 const pushImage = push(image, { tag: 'v' });
@@ -181,6 +192,7 @@ export function createPairs(): Record<string, Scenario> {
     'index ‖ policy on its child': scenario(
       [push(index, { tag: 'v' }), reviewManifest(image.digest)],
       untagged,
+      { checkStep: keepsChildren },
     ),
     'index ‖ scrub': scenario([push(index, { tag: 'v' }), scrub(layer)], untagged),
     'push ‖ policy': scenario([push(image, known), reviewManifest(image.digest)], untagged),
@@ -245,3 +257,38 @@ export function createPairs(): Record<string, Scenario> {
     ),
   };
 }
+
+/** Gone, and the repository's link to it a dead one. */
+const blobGone = inOrder(blobThere, ({ product, context }) =>
+  product.collectBlob(context, layer.digest, { graceMs: 0 }),
+);
+
+const blobElsewhere: Step = ({ registry }) => registry.putBlob('c', layer.digest, layer.bytes);
+
+/** `there` may open what was pushed to `home` and to nowhere else. */
+function rightOnlyFrom(store: StoreState, there: string, home: string): string[] {
+  const link = readStored(store, `repos/${there}/_blobs/${layer.digest}`);
+  const pointer = readStored(store, `blobs/sha256/${layer.digest.slice(7)}`);
+  const isHome = (pointer?.header as { home?: string } | undefined)?.home === home;
+  if (link === undefined || !isHome || link.header.gen !== pointer?.header.gen) return [];
+  return [`right: ${there} opens what was pushed to ${home}`];
+}
+
+/** For tests that put other actors together. */
+export const setting = {
+  layer,
+  small,
+  image,
+  other,
+  signature,
+  index,
+  blobThere,
+  blobElsewhere,
+  blobGone,
+  tagged,
+  untagged,
+  put,
+  inOrder,
+  scenario,
+  rightOnlyFrom,
+};
