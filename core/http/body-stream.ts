@@ -4,8 +4,9 @@ import { Readable } from 'node:stream';
 /**
  * The body of `request` as a stream that its reader may destroy. Destroying the request itself would end the connection, and
  * with it the response that says what was wrong. It fails with the connection's error when the client leaves in the middle.
+ * `arrived` is told the size of every chunk.
  */
-export function bodyStream(request: IncomingMessage): Readable {
+export function bodyStream(request: IncomingMessage, arrived: (bytes: number) => void = () => {}): Readable {
   const body = new Readable({
     highWaterMark: 256 * 1024,
     read() {
@@ -21,6 +22,7 @@ export function bodyStream(request: IncomingMessage): Readable {
   body.on('error', () => {});
   const onData = (chunk: Buffer): void => {
     if (!body.push(chunk)) request.pause();
+    arrived(chunk.length);
   };
   const onEnd = (): void => {
     body.push(null);

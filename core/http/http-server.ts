@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
+import type { Readable } from 'node:stream';
 import {
   type FastifyBaseLogger,
   type FastifyError,
@@ -12,6 +13,8 @@ import {
 } from 'fastify';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import { createBodyCollection } from './body-collection.ts';
+import { bodyStream } from './body-stream.ts';
 import { type ClientOrigin, type ClientOriginOptions, createClientOrigin } from './client-origin.ts';
 import { createIdleGuard, type IdleGuard } from './idle-guard.ts';
 
@@ -40,6 +43,8 @@ export interface HttpServer {
   direct(prefix: string, handle: RawHandler): void;
   readonly origin: ClientOrigin;
   readonly idle: IdleGuard;
+  /** The body of `request`, however long: bounded in memory, and given up when nothing arrives for the idle time-out. */
+  receive(request: IncomingMessage): Readable;
   /**
    * Counts (and, where switched on, logs) a request that a plugin answers by itself on `reply.raw` after `reply.hijack()`.
    * All others are counted already.
@@ -95,6 +100,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   });
   const origin = createClientOrigin(options);
   const idle = createIdleGuard(options.idleTimeoutMs ?? 60_000);
+  const arrived = createBodyCollection();
   const finished = (request: IncomingMessage, status: number, route: string, started: number): void => {
     const seconds = (performance.now() - started) / 1000;
     metrics.observeRequest(request.method ?? '', route, status, seconds);
@@ -129,6 +135,10 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     app,
     origin,
     idle,
+    receive(request) {
+      idle.watchBody(request);
+      return bodyStream(request, arrived);
+    },
     direct(prefix, handle) {
       directs.push({ prefix, handle });
     },

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
 import type { Identity } from '../../core/auth/authenticator.ts';
 import type { Action } from '../../core/auth/authorizer.ts';
 import type { IdleGuard } from '../../core/http/idle-guard.ts';
@@ -23,6 +24,8 @@ interface CallOf<R extends Route> {
   /** The registry as this identity may use it. */
   readonly registry: Registry;
   readonly idle: IdleGuard;
+  /** The body of `request`, however long. */
+  readonly receive: (request: IncomingMessage) => Readable;
   /** Who else may send a blob's bytes; undefined: nobody. */
   readonly handOver?: HandOver | undefined;
   readonly log: Logger;

@@ -28,7 +28,7 @@ export interface RegistryHandlerOptions {
   /** The registry as this identity may use it: whoever composes puts `authorized` around the stored registry here. */
   readonly registryFor: (identity: Identity) => Registry;
   readonly authenticator: Authenticator;
-  readonly http: Pick<HttpServer, 'origin' | 'idle' | 'observe' | 'direct'>;
+  readonly http: Pick<HttpServer, 'origin' | 'idle' | 'receive' | 'observe' | 'direct'>;
   readonly log: Logger;
   /** Who else may send a blob's bytes. Default: nobody. */
   readonly handOver?: HandOver;
@@ -95,6 +95,7 @@ export function createRegistryHandler(
         identity,
         registry: registryOf(identity),
         idle: http.idle,
+        receive: http.receive,
         handOver,
         log,
       });

@@ -1,4 +1,3 @@
-import { bodyStream } from '../../core/http/body-stream.ts';
 import { type Digest, type DigestAlgorithm, parseDigest } from '../../oci/digest.ts';
 import { isOciError, OciError } from '../../oci/errors.ts';
 import { parseContentRange } from '../../oci/range.ts';
@@ -20,10 +19,9 @@ export async function startUpload(call: Call<'uploads'>): Promise<void> {
   const algorithm = algorithmParameter(query);
   const digest = digestParameter(query, 'digest');
   if (digest !== undefined) {
-    call.idle.watchBody(request);
     const length = contentLength(request);
     const options = { ...ownerOf(call), ...(length === undefined ? {} : { length }) };
-    await registry.putBlob(repository, digest, bodyStream(request), options);
+    await registry.putBlob(repository, digest, call.receive(request), options);
     answerCreated(call, digest);
     return;
   }
@@ -50,9 +48,8 @@ export async function writeUpload(call: Call<'upload'>): Promise<void> {
   const { registry, request } = call;
   const { repository, id } = call.route;
   const options = writeOptions(call);
-  call.idle.watchBody(request);
   const status = await orWhereToContinue(call, () =>
-    registry.writeUpload(repository, id, bodyStream(request), options),
+    registry.writeUpload(repository, id, call.receive(request), options),
   );
   answer(call, 202, sessionHeaders(repository, status));
 }
@@ -68,9 +65,8 @@ export async function finishUpload(call: Call<'upload'>): Promise<void> {
     await registry.finishUpload(repository, id, digest, undefined, ownerOf(call));
   } else {
     const options = writeOptions(call);
-    call.idle.watchBody(request);
     await orWhereToContinue(call, () =>
-      registry.finishUpload(repository, id, digest, bodyStream(request), options),
+      registry.finishUpload(repository, id, digest, call.receive(request), options),
     );
   }
   answerCreated(call, digest);
