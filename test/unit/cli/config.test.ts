@@ -247,3 +247,81 @@ describe('where it listens', () => {
     expect(parseListenAddress(text)).toBeUndefined();
   });
 });
+
+describe('mirrors', () => {
+  const hub = { prefix: 'docker.io', upstream: 'https://registry-1.docker.io' };
+  const faultsOfMirror = (mirror: object): string =>
+    faultsOf({ BRICKYARD_MIRRORS: JSON.stringify([{ ...hub, ...mirror }]) });
+
+  it('are read from the file, from a variable as JSON, and from a file of that', async () => {
+    const path = join(folder.path, 'mirrors.json');
+    await writeFile(path, JSON.stringify([hub]));
+
+    const fromFile = await withFile(`mirrors:\n  - {prefix: docker.io, upstream: "${hub.upstream}"}\n`);
+    const fromVariable = readConfig({ env: { BRICKYARD_MIRRORS: JSON.stringify([hub]) }, cwd: '/x' });
+    const fromSecret = readConfig({ env: { BRICKYARD_MIRRORS_FILE: path }, cwd: '/x' });
+
+    for (const config of [fromFile, fromVariable, fromSecret]) expect(config.mirrors).toEqual([hub]);
+  });
+
+  it('tell all their faults at once, each at its place, and show no password', async () => {
+    const faults = await withFile(
+      [
+        'mirrors:',
+        '  - {prefix: Docker, upstream: "https://u:hunter2@r.test", password: "hunter2, or 3"}',
+        '  - prefix: quay.io',
+        '    upstream: http://10.0.0.1',
+        '    username: a',
+        "    password: 'hunter2'",
+        '    allow: [ok/*, UPPER]',
+        '    ca: relative.pem',
+        '  - {prefix: quay.io, upstream: "https://quay.io", authRealmHosts: ["https://auth.test"]}',
+      ].join('\n'),
+    ).catch((error: unknown) => (error as UserError).message);
+
+    for (const place of ['2:14', '2:32', '2:70', '4:15', '7:19', '8:9', '9:14', '9:69']) {
+      expect(faults).toContain(`brickyard.yaml:${place} `);
+    }
+    expect(faults).toContain('the configuration has 8 faults');
+    expect(faults).not.toContain('hunter2');
+  });
+
+  it('repeat no password that was written as a number', async () => {
+    const faults = await withFile(
+      'mirrors:\n  - prefix: a\n    upstream: https://a.test\n    username: a\n    password: 424242\n',
+    ).catch((error: unknown) => (error as UserError).message);
+
+    expect(faults).toContain('mirrors[0].password: must be text');
+    expect(faults).not.toContain('424242');
+  });
+
+  it.each([
+    [{ upstream: 'registry-1.docker.io' }, /address without a path.*put https:\/\/ in front/],
+    [{ upstream: 'https://docker.io' }, /web site, not a registry.*registry-1\.docker\.io/],
+    [{ upstream: 'https://r.test/v2' }, /without a path/],
+    [{ upstream: 'http://r.test' }, /must be https/],
+    [{ upstream: 'http://r.test', insecureHttp: true }, /must be https/],
+    [{ upstream: 'http://127.0.0.1:5001' }, /insecureHttp: true/],
+    [{ username: 'a' }, /needs password or passwordFile/],
+    [{ password: 'a' }, /needs a username/],
+    [{ username: 'a', password: 'b', passwordFile: '/c' }, /either password or passwordFile/],
+    [{ username: 'a:b', password: 'c' }, /no colon/],
+    [{ revalidate: -1 }, /at least 0/],
+    [{ redirectHosts: ['Minio'] }, /is no host/],
+    [{ insecureHTTP: true }, /unknown key.*did you mean "insecureHttp"/],
+  ])('%j stops the start', (mirror, expected) => {
+    expect(faultsOfMirror(mirror)).toMatch(expected);
+  });
+
+  it.each([
+    { upstream: 'http://127.0.0.1:5001', insecureHttp: true },
+    { upstream: 'http://[::1]:5001', insecureHttp: true },
+    { username: 'a', passwordFile: '/run/secrets/x', authRealmHosts: ['auth.test:8443', '[fd00::1]:8443'] },
+    { prefix: 'docker.io/library', allow: ['**'], deny: ['old/**'], revalidate: 0, library: false },
+  ])('%j is fine', (mirror) => {
+    const entry = { ...hub, ...mirror };
+    expect(readConfig({ env: { BRICKYARD_MIRRORS: JSON.stringify([entry]) }, cwd: '/x' }).mirrors).toEqual([
+      entry,
+    ]);
+  });
+});
