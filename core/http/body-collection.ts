@@ -22,5 +22,9 @@ export function createBodyCollection(collect = exposedCollection()): (bytes: num
 
 function exposedCollection(): (() => void) | undefined {
   const { gc } = globalThis;
-  return gc === undefined ? undefined : () => void gc({ type: 'minor' });
+  return gc === undefined
+    ? undefined
+    : () => {
+        gc({ type: 'minor' });
+      };
 }
