@@ -8,7 +8,7 @@ export interface ServerApi {
   /** Undefined where nobody signed in. */
   readonly authorization: string | undefined;
   /** JSON of a successful answer. Errors: UserError with what the server said. */
-  call<T>(method: 'GET' | 'POST', path: string): Promise<T>;
+  call<T>(method: 'GET' | 'POST' | 'DELETE', path: string): Promise<T>;
   /** Text of a successful answer, as it arrives. Errors: UserError. */
   stream(path: string): AsyncGenerator<string>;
 }
@@ -44,7 +44,7 @@ export async function openServerApi(context: CliContext, server: string | undefi
   return {
     url,
     authorization,
-    call: async <T>(method: 'GET' | 'POST', path: string) =>
+    call: async <T>(method: 'GET' | 'POST' | 'DELETE', path: string) =>
       (await (await request(method, path)).json()) as T,
     async *stream(path) {
       const { body } = await request('GET', path);

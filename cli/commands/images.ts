@@ -10,13 +10,14 @@ import { parseServerReference, withServerRegistry } from '../server-registry.ts'
 import { formatBytes } from '../text.ts';
 import { registerImagesCopy } from './images-copy.ts';
 import { registerImagesImport } from './images-import.ts';
+import { registerImagesRemove } from './images-remove.ts';
 
 interface ServerFlags {
   readonly server?: string;
   readonly json?: boolean;
 }
 
-/** `images ls | tags REPO | inspect REF | rm REF | copy SRC DST | import SRC` */
+/** `images ls | tags REPO | inspect REF | rm REF|REPO | copy SRC DST | import SRC` */
 export function registerImages(program: Command, context: CliContext): void {
   const images = program
     .command('images')
@@ -63,23 +64,7 @@ export function registerImages(program: Command, context: CliContext): void {
       }),
     );
 
-  images
-    .command('rm <reference>')
-    .description('delete a tag, or a manifest by its digest with every tag that points at it')
-    .option(...server)
-    .action((text: string, flags: ServerFlags) =>
-      withServerRegistry(context, flags.server, async (registry) => {
-        const { repository, tag, digest } = parseServerReference(text);
-        if (digest !== undefined) await registry.deleteManifest(repository, digest);
-        else if (tag !== undefined) await registry.deleteTag(repository, tag);
-        else
-          throw new UserError(`say which image of ${repository}: ${repository}:TAG or ${repository}@DIGEST`, {
-            exitCode: 2,
-          });
-        context.stderr(`deleted ${text}\n`);
-      }),
-    );
-
+  registerImagesRemove(images, context);
   registerImagesCopy(images, context);
   registerImagesImport(images, context);
 }

@@ -9,6 +9,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { authorized } from '../../registry/decorators/authorized.ts';
 import { limitedUploads } from '../../registry/decorators/limited-uploads.ts';
 import { registryRoutes } from '../../registry/http/registry-routes.ts';
+import { createRepositoryRoutes } from '../../registry/http/repository-routes.ts';
 import { createStoreContext } from '../../registry/store/create-context.ts';
 import { countUploads } from '../../registry/store/upload-count.ts';
 import { checkListenAddress, serviceName } from '../config.ts';
@@ -61,6 +62,7 @@ export async function startHttpProcess(
       service: serviceName(config),
       ...(handOver === undefined ? {} : { handOver }),
     });
+    await app.register(createRepositoryRoutes({ context, authenticator, http }));
   }
   let builder: Builder | undefined;
   if (options.roles.includes('builder')) {

@@ -122,6 +122,23 @@ describe('commands against an open server', () => {
     expect((await brickyard(server, ['images', 'tags', 'team/gone'])).stdout).toBe('');
   });
 
+  it('deletes a whole repository, when asked to in so many words', async () => {
+    await pushImage(server.url, 'team/old', ['a', 'b']);
+
+    expect(await brickyard(server, ['images', 'rm', 'team/old'])).toMatchObject({ code: 2 });
+    expect(await brickyard(server, ['images', 'rm', 'team/old', '--yes'])).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: 'deleted team/old with 1 manifest\n',
+    });
+    expect((await brickyard(server, ['images', 'ls'])).stdout).not.toContain('team/old');
+    expect((await brickyard(server, ['images', 'rm', 'team/old', '--yes'])).stderr).toContain(
+      'no such repository',
+    );
+    const openapi = await (await fetch(`${server.url}/api/v1/openapi.json`)).json();
+    expect(openapi).toMatchObject({ paths: { '/api/v1/repositories/{*}': { delete: {} } } });
+  });
+
   it('builds a folder that is no git repository, and tells of builds that fail', async () => {
     const app = join(folder.path, 'shop');
     await mkdir(app);

@@ -60,7 +60,7 @@ describe('brickyard', () => {
     [['serve', 'pool'], 'the caching proxy is not part of this version', 'registry, builder, worker'],
     [['serve', 'regstry'], 'there is no role "regstry"', 'registry, builder, worker'],
     [['images', 'tags', 'BAD NAME'], '"BAD NAME" is no repository name', 'team/app'],
-    [['images', 'rm', 'team/app'], 'say which image', 'team/app:TAG'],
+    [['images', 'rm', 'team/app'], 'say --yes', 'team/app:TAG'],
     [['images', 'ls', '--server', 'nonsense://x'], 'is no server address', 'http://127.0.0.1:5000'],
     [['can-i', 'fly', 'x'], '"fly" is no action', 'pull, push, delete'],
     [['build', '/nonexistent'], 'is no folder', '/nonexistent'],

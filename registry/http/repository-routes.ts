@@ -1,0 +1,97 @@
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify';
+import Type, { type Static } from 'typebox';
+import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
+import type { HttpServer } from '../../core/http/http-server.ts';
+import { ObjectStoreUnavailable } from '../../core/object-store/object-store.ts';
+import { isOciError } from '../../oci/errors.ts';
+import { isRepositoryName } from '../../oci/reference.ts';
+import type { StoreContext } from '../store/context.ts';
+import { deleteRepository } from '../store/delete-repository.ts';
+
+const errorSchema = Type.Object({ error: Type.Object({ code: Type.String(), message: Type.String() }) });
+const deletedSchema = Type.Object({
+  done: Type.Boolean({
+    description: 'False: there was more than one request may take the time for; repeat it until true.',
+  }),
+  manifests: Type.Integer({ description: 'Manifests that this request deleted.' }),
+});
+const nameSchema = Type.Object({
+  '*': Type.String({ maxLength: 1024, description: 'The repository’s name, with its slashes.' }),
+});
+
+/** What one request to delete a repository has done. */
+export type DeletedRepository = Static<typeof deletedSchema>;
+
+export interface RepositoryRoutesOptions {
+  readonly context: StoreContext;
+  readonly authenticator: Authenticator;
+  readonly http: Pick<HttpServer, 'origin'>;
+  /** Milliseconds that one request may take; default 20 seconds, less than what balancers wait for. */
+  readonly timeMs?: number;
+}
+
+/** `/api/v1/repositories/<name>`: whole repositories, which the distribution API knows nothing of. */
+export function createRepositoryRoutes(options: RepositoryRoutesOptions): FastifyPluginAsync {
+  const { context, authenticator, http, timeMs = 20_000 } = options;
+  return async (app: FastifyInstance) => {
+    app.delete<{ Params: Static<typeof nameSchema> }>(
+      '/api/v1/repositories/*',
+      {
+        schema: {
+          tags: ['repositories'],
+          summary: 'Deletes a repository with all of its images',
+          description:
+            'Needs the right `delete` on the repository. Bytes are freed by the next garbage collection. ' +
+            'Pushes that run meanwhile are deleted, refused or begin the repository anew; none is left half.',
+          params: nameSchema,
+          response: {
+            200: deletedSchema,
+            400: errorSchema,
+            401: errorSchema,
+            403: errorSchema,
+            404: errorSchema,
+            503: errorSchema,
+          },
+        },
+      },
+      async (request, reply) => {
+        const repository = request.params['*'];
+        if (!isRepositoryName(repository))
+          return problem(reply, 400, 'NAME_INVALID', 'that is no repository name');
+        let identity: Identity;
+        try {
+          const address = http.origin.address(request.raw);
+          identity = await authenticator.identify(request.headers.authorization, address);
+        } catch (error) {
+          if (error instanceof InvalidCredentials) return unauthorized(reply);
+          throw error;
+        }
+        const { principal, authorizer } = identity;
+        // Before anything is looked up: the answer tells nothing of what is there.
+        if (!authorizer.may(principal, 'delete', repository)) {
+          if (principal.anonymous) return unauthorized(reply);
+          return problem(reply, 403, 'DENIED', `${principal.name} may not delete ${repository}`);
+        }
+        try {
+          return await deleteRepository(context, repository, { until: context.clock() + timeMs });
+        } catch (error) {
+          if (isOciError(error, 'NAME_UNKNOWN'))
+            return problem(reply, 404, 'NAME_UNKNOWN', 'there is no such repository');
+          if (!(error instanceof ObjectStoreUnavailable)) throw error;
+          request.log.error({ err: error }, 'a repository could not be deleted');
+          void reply.header('Retry-After', '2');
+          return problem(reply, 503, 'UNAVAILABLE', 'the store does not answer; try again');
+        }
+      },
+    );
+  };
+}
+
+function unauthorized(reply: FastifyReply): FastifyReply {
+  void reply.header('WWW-Authenticate', 'Basic realm="brickyard", charset="UTF-8"');
+  return problem(reply, 401, 'UNAUTHORIZED', 'authentication required');
+}
+
+function problem(reply: FastifyReply, status: number, code: string, message: string): FastifyReply {
+  return reply.status(status).send({ error: { code, message } });
+}
