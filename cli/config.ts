@@ -6,6 +6,7 @@ import { checkAccessRules } from '../core/auth/access-rules.ts';
 import { type DeepReadonly, loadConfig } from '../core/config/load-config.ts';
 import type { ValueFault } from '../core/config/settings.ts';
 import { UserError } from '../core/user-error.ts';
+import { collectionSchema } from './collection-config.ts';
 import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts';
 import { mirrorsSchema } from './mirror-config.ts';
 
@@ -221,6 +222,8 @@ export const configSchema = Type.Object({
       description: 'Unfinished upload sessions of one account (or of everybody without one); 0 = no limit.',
     }),
   }),
+  /** Space of images that were deleted. */
+  collection: collectionSchema,
   /** Pull-through of other registries. */
   mirrors: mirrorsSchema,
   /** The nginx in front of the replicas, which `brickyard front render` writes the configuration of; the server itself reads none of it. */

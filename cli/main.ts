@@ -52,6 +52,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   builds: async () => (await import('./commands/builds.ts')).registerBuilds,
   base: async () => (await import('./commands/base.ts')).registerBase,
   images: async () => (await import('./commands/images.ts')).registerImages,
+  gc: async () => (await import('./commands/gc.ts')).registerGc,
   verify: async () => (await import('./commands/verify.ts')).registerVerify,
   login: async () => (await import('./commands/login.ts')).registerLogin,
   front: async () => (await import('./commands/front.ts')).registerFront,

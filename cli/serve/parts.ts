@@ -40,7 +40,11 @@ export async function createParts(options: ServeOptions, metrics?: Metrics): Pro
   const log = createLogger({ level: config.log.level });
   const store = openStore(config, metrics === undefined ? {} : { onRequest: storeObserver(metrics) });
   const cacheDir = join(config.data, 'cache');
-  const stored = createStoredRegistry({ store, allowMissingBlobs: config.registry.allowMissingBlobs });
+  const stored = createStoredRegistry({
+    store,
+    allowMissingBlobs: config.registry.allowMissingBlobs,
+    hintUntagged: config.collection.untagged.enabled,
+  });
   const mirrors = openMirrors({ config, registry: stored, store, cacheDir, log });
   const { htpasswd, rules, tokens } = config.auth;
   const accounts =

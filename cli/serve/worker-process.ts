@@ -1,5 +1,6 @@
 import { createBuilder } from '../../builder/main.ts';
 import type { EventBus } from '../../core/events.ts';
+import { openCollector } from './collection.ts';
 import { createEngineSandbox } from './engine-sandbox.ts';
 import type { ServeOptions } from './messages.ts';
 import { builderDeps, createParts } from './parts.ts';
@@ -24,9 +25,12 @@ export async function startWorkerProcess(
   };
   sweep();
   const timer = setInterval(sweep, sweepEveryMs);
+  const collector = config.collection.enabled ? openCollector(config, store, log) : undefined;
+  collector?.start();
   return {
     async close() {
       clearInterval(timer);
+      await collector?.close();
       await worker.close();
       await sandbox.close();
       await builder.close();

@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
-import type { StoreContext } from '../store/context.ts';
+import { createStoreContext } from '../store/create-context.ts';
 import { type CollectOptions, collect, type RunOptions } from './collect.ts';
 import { type CollectionState, readCollectionState } from './collection-state.ts';
 import { type Lease, takeLease } from './lease.ts';
@@ -44,15 +43,13 @@ export interface Collector {
  */
 export function createCollector(options: CollectorOptions): Collector {
   const { log } = options;
-  const context: StoreContext = {
-    store: options.store,
-    clock: Date.now,
-    wait: (milliseconds) => sleep(milliseconds),
-    random: options.random ?? (() => randomBytes(16).toString('hex')),
+  const { store, random, untagged } = options;
+  const context = createStoreContext({
+    store,
     log,
-    allowMissingBlobs: false,
-    hintUntagged: options.untagged !== undefined,
-  };
+    ...(random === undefined ? {} : { random }),
+    hintUntagged: untagged !== undefined,
+  });
   const closing = new AbortController();
   let looping: Promise<void> | undefined;
 

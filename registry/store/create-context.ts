@@ -16,6 +16,8 @@ export interface StoreContextOptions {
    * Such a manifest is served, and what is missing stays missing until somebody pushes it.
    */
   readonly allowMissingBlobs?: boolean;
+  /** Manifests that may have lost their last tag are hinted at, for a policy that removes them; default false. */
+  readonly hintUntagged?: boolean;
 }
 
 /** For whatever works on the registry's objects: the stored registry, its collector, its verification. */
@@ -28,5 +30,6 @@ export function createStoreContext(options: StoreContextOptions): StoreContext {
     log: options.log ?? { warn: () => {} },
     records: new WeakMap(),
     allowMissingBlobs: options.allowMissingBlobs ?? false,
+    hintUntagged: options.hintUntagged ?? false,
   };
 }

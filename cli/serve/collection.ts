@@ -1,0 +1,62 @@
+import { hostname } from 'node:os';
+import { compileRepositoryGlob } from '../../core/auth/repository-glob.ts';
+import { type Collector, type CollectorLog, createCollector } from '../../registry/collect/collector.ts';
+import type { UntaggedPolicy } from '../../registry/collect/run.ts';
+import type { Config } from '../config.ts';
+import type { ServerStore } from './open-store.ts';
+
+export interface CollectionOverrides {
+  /** Instead of `collection.grace`. */
+  readonly graceMs?: number;
+  /** Instead of `collection.rate`. */
+  readonly rate?: number;
+}
+
+/** The collector that the configuration asks for; it does nothing until it is told to. */
+export function openCollector(
+  config: Config,
+  store: ServerStore,
+  log: CollectorLog,
+  overrides: CollectionOverrides = {},
+): Collector {
+  const { grace, interval, fullInterval, rate } = config.collection;
+  const untagged = untaggedPolicy(config);
+  return createCollector({
+    store,
+    probe: () => probe(store),
+    holder: `${hostname()}, process ${process.pid}`,
+    log,
+    graceMs: Math.max(overrides.graceMs ?? grace * 1000, readersHoldMs(config)),
+    ...(untagged === undefined ? {} : { untagged }),
+    intervalMs: interval * 1000,
+    fullIntervalMs: fullInterval * 1000,
+    rate: overrides.rate ?? rate,
+  });
+}
+
+/** Files on one machine hold what the protocol needs by construction. */
+async function probe(store: ServerStore): Promise<{ collectionSafe: boolean; reasons: readonly string[] }> {
+  return 'pathOf' in store
+    ? { collectionSafe: true, reasons: [] }
+    : { collectionSafe: false, reasons: ['what its conditional writes do was not tried'] };
+}
+
+/** Milliseconds that somebody may still read bytes by an address that was given to him. */
+export function readersHoldMs(config: Config): number {
+  const { redirect, accel } = config.registry;
+  const seconds = [
+    redirect.mode === 'on' ? redirect.ttl : 0,
+    accel.mode === 'on' && config.store.type === 's3' ? accel.ttl : 0,
+  ];
+  return Math.max(...seconds) * 1000;
+}
+
+function untaggedPolicy(config: Config): UntaggedPolicy | undefined {
+  const { enabled, olderThan, repositories } = config.collection.untagged;
+  if (!enabled) return undefined;
+  const globs = repositories.flatMap((pattern) => compileRepositoryGlob(pattern) ?? []);
+  return {
+    olderThanMs: olderThan * 1000,
+    appliesTo: (repository) => globs.some((glob) => glob(repository)),
+  };
+}
