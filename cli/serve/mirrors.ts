@@ -1,13 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../../core/log.ts';
-import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { UserError } from '../../core/user-error.ts';
 import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from '../../oci/client.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { mirrored } from '../../registry/decorators/mirrored.ts';
 import type { MirrorOptions } from '../../registry/mirror/mirror.ts';
-import { createStoredRegistry } from '../../registry/stored-registry.ts';
 import type { Config } from '../config.ts';
 import { type MirrorConfig, parseUpstream } from '../mirror-config.ts';
 
@@ -30,11 +28,12 @@ const timeoutMs = 20_000;
 export function openMirrors(deps: {
   readonly config: Pick<Config, 'mirrors'>;
   readonly registry: Registry;
-  readonly store: ObjectStore;
+  /** The same registry, accepting manifests whose blobs are not there yet. */
+  readonly createSparse: () => Registry;
   readonly cacheDir: string;
   readonly log: Logger;
 }): Mirrors {
-  const { config, registry, store, cacheDir, log } = deps;
+  const { config, registry, createSparse, cacheDir, log } = deps;
   if (config.mirrors.length === 0) return { registry, close: async () => {} };
   const clients: RegistryClient[] = [];
   const mirrors = config.mirrors.map((mirror): MirrorOptions => {
@@ -53,8 +52,7 @@ export function openMirrors(deps: {
   });
   const whole = mirrored(registry, {
     mirrors,
-    // Its manifests are read through `registry`, so it needs no cache to speak of.
-    sparse: createStoredRegistry({ store, allowMissingBlobs: true, manifestCacheBytes: 1024 * 1024 }),
+    sparse: createSparse(),
     spoolFolder: join(cacheDir, 'mirror'),
     log,
   });

@@ -40,12 +40,17 @@ export async function createParts(options: ServeOptions, metrics?: Metrics): Pro
   const log = createLogger({ level: config.log.level });
   const store = openStore(config, metrics === undefined ? {} : { onRequest: storeObserver(metrics) });
   const cacheDir = join(config.data, 'cache');
-  const stored = createStoredRegistry({
-    store,
-    allowMissingBlobs: config.registry.allowMissingBlobs,
-    hintUntagged: config.collection.untagged.enabled,
+  const storedRegistry = (options: { allowMissingBlobs: boolean; manifestCacheBytes?: number }): Registry =>
+    createStoredRegistry({ store, hintUntagged: config.collection.untagged.enabled, ...options });
+  const { allowMissingBlobs } = config.registry;
+  const mirrors = openMirrors({
+    config,
+    registry: storedRegistry({ allowMissingBlobs }),
+    // What it writes is read through the other one, so it needs no cache to speak of.
+    createSparse: () => storedRegistry({ allowMissingBlobs: true, manifestCacheBytes: 1024 * 1024 }),
+    cacheDir,
+    log,
   });
-  const mirrors = openMirrors({ config, registry: stored, store, cacheDir, log });
   const { htpasswd, rules, tokens } = config.auth;
   const accounts =
     htpasswd === undefined
