@@ -1,15 +1,16 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { parseHtpasswd } from '../../core/auth/htpasswd.ts';
 import { UserError } from '../../core/user-error.ts';
 import { checkListenAddress, readConfig } from '../config.ts';
 import type { CliContext } from '../context.ts';
-import { openStore } from '../serve/open-store.ts';
 import { formatBytes } from '../text.ts';
+import { storeFindings } from './doctor-store.ts';
 
-interface Finding {
+export interface Finding {
   readonly what: string;
   /** `note`: works, but somebody may want to know. */
   readonly state: 'ok' | 'note' | 'bad';
@@ -35,7 +36,7 @@ export function registerDoctor(program: Command, context: CliContext): void {
 
 /** Further lines of a text stand below its first one. */
 function toLine({ what, state, text }: Finding): string {
-  return `${marks[state]} ${what.padEnd(14)} ${text.replaceAll('\n', `\n${' '.repeat(20)}`)}\n`;
+  return `${marks[state]} ${what.padEnd(18)} ${text.replaceAll('\n', `\n${' '.repeat(24)}`)}\n`;
 }
 
 const marks = { ok: 'ok  ', note: 'note', bad: 'BAD ' } as const;
@@ -54,7 +55,7 @@ async function examine(context: CliContext, file: string | undefined): Promise<F
     return [...findings, { what: 'configuration', state: 'bad', text: (error as Error).message }];
   }
   findings.push(
-    await storeFinding(config),
+    ...(await storeFindings(config)),
     spaceFinding(config.data),
     engineFinding(config.builder.engine),
     baseFinding(),
@@ -75,37 +76,12 @@ function gitFinding(): Finding {
   };
 }
 
-/** Writes, compares and sets, lists and deletes under a key of its own. */
-async function storeFinding(config: ReturnType<typeof readConfig>): Promise<Finding> {
-  try {
-    const store = openStore(config);
-    const key = `doctor/${process.pid}`;
-    const body = (text: string): Buffer => Buffer.from(text.padEnd(80));
-    const { etag } = await store.put(key, body('first'));
-    await store.put(key, body('second'), { ifMatch: etag });
-    const stale = await store.put(key, body('third'), { ifMatch: etag }).then(
-      () => true,
-      () => false,
-    );
-    const listed = await store.list({ prefix: 'doctor/' });
-    await store.delete(key);
-    store.close();
-    if (stale) return { what: 'store', state: 'bad', text: 'a conditional write went through that must not' };
-    if (listed.objects.length === 0)
-      return { what: 'store', state: 'bad', text: 'a write is not seen by a list' };
-    return {
-      what: 'store',
-      state: 'ok',
-      text: `filesystem in ${config.data}/store: reads, writes, compares and sets`,
-    };
-  } catch (error) {
-    return { what: 'store', state: 'bad', text: (error as Error).message };
-  }
-}
-
 function spaceFinding(data: string): Finding {
   try {
-    const { bavail, bsize, blocks } = statfsSync(data);
+    // A server over S3 makes its folder (caches) only when it needs it.
+    let folder = data;
+    while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
+    const { bavail, bsize, blocks } = statfsSync(folder);
     const free = bavail * bsize;
     const text = `${formatBytes(free)} of ${formatBytes(blocks * bsize)} free in ${data}`;
     return { what: 'disk', state: free < 2e9 ? 'bad' : free < 10e9 ? 'note' : 'ok', text };

@@ -146,6 +146,7 @@ describe('brickyard doctor', () => {
       'git',
       'configuration',
       'store',
+      'conditional writes',
       'disk',
       'engine',
       'base images',
@@ -158,7 +159,7 @@ describe('brickyard doctor', () => {
   it.each([
     [{ BRICKYARD_DATA: '/proc/brickyard' }, /BAD {2}store .*cannot make the data folder/],
     [{ BRICKYARD_LISTEN: '0.0.0.0:5000' }, /BAD {2}configuration .*nobody would have to sign in/],
-    [{ BRICKYARD_NONSENSE: '1' }, /BAD {2}configuration .*\n {20}BRICKYARD_NONSENSE: no setting/],
+    [{ BRICKYARD_NONSENSE: '1' }, /BAD {2}configuration .*\n {24}BRICKYARD_NONSENSE: no setting/],
     [{ BRICKYARD_AUTH_HTPASSWD: 'missing' }, /BAD {2}accounts .*no such file.*brickyard user add/],
     [{ BRICKYARD_AUTH_HTPASSWD: 'broken.htpasswd' }, /BAD {2}accounts .*broken\.htpasswd:1: /],
   ])('says what is bad with %j', async (env, text) => {

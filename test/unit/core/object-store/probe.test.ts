@@ -45,12 +45,17 @@ describe('the probe of a store', () => {
     [
       'that ignores If-None-Match',
       'replaced what was there',
-      (store) => ({ put: (key, body, { ifNoneMatch: _, ...rest } = {}) => store.put(key, body, rest) }),
+      (store) => ({
+        put: (key, body, { ifMatch } = {}) => store.put(key, body, ifMatch === undefined ? {} : { ifMatch }),
+      }),
     ],
     [
       'that ignores If-Match',
       'replaced another version',
-      (store) => ({ put: (key, body, { ifMatch: _, ...rest } = {}) => store.put(key, body, rest) }),
+      (store) => ({
+        put: (key, body, { ifNoneMatch } = {}) =>
+          store.put(key, body, ifNoneMatch === undefined ? {} : { ifNoneMatch }),
+      }),
     ],
     [
       'that refuses every If-Match',
