@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Descriptor } from '../descriptor.ts';
 import { type Digest, digestAlgorithm, digestOf, isDigest } from '../digest.ts';
-import { OciError } from '../errors.ts';
+import { isOciError, OciError } from '../errors.ts';
 import type { UploadStatus, WriteOptions, Writer } from '../registry.ts';
 import { drain } from './answers.ts';
 import { countBody } from './counted-body.ts';
@@ -9,8 +9,12 @@ import type { ClientSession } from './session.ts';
 import type { Answer } from './transport.ts';
 import { addressOfUpload, uploadIdOf } from './upload-id.ts';
 
+/** Sent in one request, and once more where the registry does not take it so. */
+const wholeBlobBytes = 256 * 1024;
+
 /** Sessions belong to the account that this client signs in with, so `owner` is not looked at. */
 export function createClientWriter(session: ClientSession): Writer {
+  let refusesWholeBlobs = false;
   return {
     startUpload,
     async uploadStatus(repository, id) {
@@ -41,15 +45,16 @@ export function createClientWriter(session: ClientSession): Writer {
     finishUpload,
     cancelUpload,
     async putBlob(repository, digest, body, options = {}) {
-      const { id } = await startUpload(repository);
-      try {
-        if (Buffer.isBuffer(body))
-          return await finishUpload(repository, id, digest, body, { length: body.length });
-        return await finishUpload(repository, id, digest, body, options);
-      } catch (error) {
-        await cancelUpload(repository, id).catch(() => {});
-        throw error;
+      if (!Buffer.isBuffer(body)) return putBySession(repository, digest, body, options);
+      const length = { length: body.length };
+      if (body.length > wholeBlobBytes || refusesWholeBlobs) {
+        return putBySession(repository, digest, body, length);
       }
+      const answer = await postWhole(repository, digest, body);
+      if (answer?.status === 201) return { mediaType: 'application/octet-stream', digest, size: body.length };
+      refusesWholeBlobs = true;
+      const opened = answer === undefined ? undefined : statusOf(answer, repository).id;
+      return putBySession(repository, digest, body, length, opened);
     },
     async mountBlob(repository, digest, from) {
       const answer = await session.call({
@@ -94,6 +99,37 @@ export function createClientWriter(session: ClientSession): Writer {
       };
     },
   };
+
+  /** distribution-spec end-4b, which a registry need not know: then it opens a session, or (undefined) does not take the request for one. */
+  async function postWhole(repository: string, digest: Digest, body: Buffer): Promise<Answer | undefined> {
+    const headers = chunkHeaders({ length: body.length });
+    const route = { kind: 'uploads', repository } as const;
+    try {
+      const answer = await session.call({ method: 'POST', route, query: { digest }, headers, body });
+      await drain(answer);
+      return answer;
+    } catch (error) {
+      const codes = ['UNSUPPORTED', 'BLOB_UPLOAD_INVALID', 'UNKNOWN'] as const;
+      if (codes.some((code) => isOciError(error, code))) return undefined;
+      throw error;
+    }
+  }
+
+  async function putBySession(
+    repository: string,
+    digest: Digest,
+    body: Readable | Buffer,
+    options: WriteOptions,
+    opened?: string,
+  ): Promise<Descriptor> {
+    const id = opened ?? (await startUpload(repository)).id;
+    try {
+      return await finishUpload(repository, id, digest, body, options);
+    } catch (error) {
+      await cancelUpload(repository, id).catch(() => {});
+      throw error;
+    }
+  }
 
   async function startUpload(repository: string): Promise<UploadStatus> {
     const answer = await session.call({ method: 'POST', route: { kind: 'uploads', repository } });
