@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 /** What a service counts about itself. Labels are route patterns, pools or queues: never a repository, tag or digest. */
@@ -8,10 +9,20 @@ export interface Metrics {
   observeRequest(method: string, route: string, status: number, seconds: number): void;
   counter(name: string, help: string, labels?: readonly string[]): Counter;
   gauge(name: string, help: string, labels?: readonly string[]): Gauge;
+  /**
+   * Numbers that are kept elsewhere and asked for at each scrape: `read` gives them by name. Names that end in `_total` are counters.
+   * One that is not given, and all of them when `read` fails or takes longer than two seconds, keep what they last were.
+   */
+  readings(helps: Readonly<Record<string, string>>, read: () => Promise<Readings>): void;
   /** In Prometheus' text format. */
   render(): Promise<string>;
   readonly contentType: string;
 }
+
+/** A store that does not answer must not keep the rest of the numbers back. */
+const readMs = 2000;
+
+export type Readings = Readonly<Record<string, number | undefined>>;
 
 /** `process`: also memory, event loop and garbage collection of this process (it starts a watcher, so not in unit tests). */
 export function createMetrics(options: { process?: boolean } = {}): Metrics {
@@ -24,6 +35,7 @@ export function createMetrics(options: { process?: boolean } = {}): Metrics {
     buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600],
     registers: [registry],
   });
+  const readers: (() => Promise<void>)[] = [];
   // prom-client hashes the labels at every call; this is on the way of each request, so their handles are kept.
   // There are as many as there are methods × routes × statuses.
   const handles = new Map<string, { observe(seconds: number): void }>();
@@ -42,7 +54,36 @@ export function createMetrics(options: { process?: boolean } = {}): Metrics {
       new Counter({ name, help, labelNames: [...labels], registers: [registry] }),
     gauge: (name, help, labels = []) =>
       new Gauge({ name, help, labelNames: [...labels], registers: [registry] }),
-    render: () => registry.metrics(),
+    readings(helps, read) {
+      const known = new Map<string, (value: number) => void>();
+      for (const [name, help] of Object.entries(helps)) {
+        if (name.endsWith('_total')) {
+          const counter = new Counter({ name, help, registers: [registry] });
+          known.set(name, (value) => {
+            counter.reset();
+            counter.inc(value);
+          });
+        } else {
+          const gauge = new Gauge({ name, help, registers: [registry] });
+          known.set(name, (value) => gauge.set(value));
+        }
+      }
+      readers.push(async () => {
+        const values = await read();
+        for (const [name, set] of known) {
+          const value = values[name];
+          if (value !== undefined) set(value);
+        }
+      });
+    },
+    async render() {
+      const late = new AbortController();
+      const read = Promise.allSettled(readers.map((reader) => reader()));
+      const patience = sleep(readMs, undefined, { signal: late.signal }).catch(() => {});
+      await Promise.race([read, patience]);
+      late.abort();
+      return registry.metrics();
+    },
     contentType: registry.contentType,
   };
 }

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { compileRepositoryGlob } from '../../core/auth/repository-glob.ts';
+import { createStoreProbe } from '../../core/object-store/probe.ts';
 import { type Collector, type CollectorLog, createCollector } from '../../registry/collect/collector.ts';
 import type { UntaggedPolicy } from '../../registry/collect/run.ts';
 import type { Config } from '../config.ts';
@@ -23,7 +24,7 @@ export function openCollector(
   const untagged = untaggedPolicy(config);
   return createCollector({
     store,
-    probe: () => probe(store),
+    probe: createStoreProbe(store),
     holder: `${hostname()}, process ${process.pid}`,
     log,
     graceMs: Math.max(overrides.graceMs ?? grace * 1000, readersHoldMs(config)),
@@ -32,13 +33,6 @@ export function openCollector(
     fullIntervalMs: fullInterval * 1000,
     rate: overrides.rate ?? rate,
   });
-}
-
-/** Files on one machine hold what the protocol needs by construction. */
-async function probe(store: ServerStore): Promise<{ collectionSafe: boolean; reasons: readonly string[] }> {
-  return 'pathOf' in store
-    ? { collectionSafe: true, reasons: [] }
-    : { collectionSafe: false, reasons: ['what its conditional writes do was not tried'] };
 }
 
 /** Milliseconds that somebody may still read bytes by an address that was given to him. */

@@ -15,6 +15,7 @@ import { countUploads } from '../../registry/store/upload-count.ts';
 import { checkListenAddress, serviceName } from '../config.ts';
 import { registerOpenApi } from './api.ts';
 import { createBlobHandOver } from './blob-hand-over.ts';
+import { addCollectionMetrics } from './collection-metrics.ts';
 import { registerHome } from './home.ts';
 import type { ServeOptions } from './messages.ts';
 import { builderDeps, createParts } from './parts.ts';
@@ -30,6 +31,7 @@ export async function startHttpProcess(
   const metrics = createMetrics({ process: true });
   const parts = await createParts(options, metrics);
   const { config, log, store, authenticator, registry } = parts;
+  addCollectionMetrics(metrics, store);
   const address = checkListenAddress(config, { insecureOpen: options.insecureOpen });
   const http = createHttpServer({
     log,
