@@ -8,9 +8,9 @@ import { UserError } from '../../core/user-error.ts';
 import type { GitHost, PushListener } from './git-host.ts';
 import { parseGitPath } from './git-path.ts';
 import { gitEnvironment } from './git-process.ts';
+import { refusedType, runGitService } from './git-service.ts';
 import { openGitTree } from './git-tree.ts';
 import { installHooks } from './hooks.ts';
-import { runHttpBackend } from './http-backend.ts';
 import { createPushSession, type PushSession } from './push-session.ts';
 import { recoverPushes } from './recover-pushes.ts';
 import { readRefs } from './refs-document.ts';
@@ -58,6 +58,8 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
     if (!identity.authorizer.may(identity.principal, writes ? 'build' : 'pull', `${team}/${app}`)) {
       return refuse(response, identity.principal, writes ? 'push to' : 'fetch', `${team}/${app}`);
     }
+    const type = refusedType(request, git);
+    if (type !== undefined) return answer(response, 415, type);
     if (closed) return answer(response, 503, 'the server is stopping');
     const refs = await cache.open(team, app, { create: writes });
     if (refs === undefined) {
@@ -73,11 +75,10 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
           )
         : undefined;
     if (push !== undefined) pushes.add(push);
-    const result = await runHttpBackend(request, response, {
-      root,
+    const result = await runGitService(request, response, {
+      folder: cache.path(team, app),
       environment,
       path: git,
-      user: identity.principal.name,
       ...(push === undefined
         ? {}
         : { attach: (sockets) => push.attach(sockets), onClientGone: () => push.detach() }),

@@ -182,7 +182,21 @@ describe('git over HTTP', () => {
     expect(await somebody.text()).toBe('eve may not push to team/app\n');
   });
 
-  // http-backend that is told a length spins for ever when the body ends before it.
+  it('takes nothing for a push that does not say it is one', async () => {
+    await using shop = await createWorkshop();
+    await using server = await serveGit({ ...shop, listener: createRecorder() });
+
+    const answer = await fetch(`${server.url}/git/team/app.git/git-receive-pack`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'text/plain' },
+      body: '0000',
+    });
+
+    expect(answer.status).toBe(415);
+    expect(await answer.text()).toBe('this address takes application/x-git-receive-pack-request only\n');
+  });
+
+  // git waits for ever for a body whose end nobody tells it.
   it.each(['git-receive-pack', 'git-upload-pack'])(
     'ends a %s whose client leaves in mid-body',
     async (service) => {
