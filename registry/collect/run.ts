@@ -49,11 +49,16 @@ const mostErrors = 1000;
 
 /** Puts the look at one blob or manifest into the pool. What fails is counted and left for the next run. */
 export function review(run: Run, hint: Hint, unreferenced = false): Promise<void> {
-  return attempt(run, () =>
-    hint.kind === 'blob'
-      ? reviewBlob(run, hint.digest, unreferenced)
-      : reviewUntagged(run, hint.repository, hint.digest),
-  );
+  return attempt(run, async () => {
+    try {
+      if (hint.kind === 'blob') await reviewBlob(run, hint.digest, unreferenced);
+      else await reviewUntagged(run, hint.repository, hint.digest);
+    } catch (error) {
+      // It may be condemned by now.
+      run.due.push(hint);
+      throw error;
+    }
+  });
 }
 
 /** Puts any job into the pool; its failure is counted. */
@@ -72,7 +77,7 @@ export function attempt(run: Run, job: () => Promise<void>): Promise<void> {
 export async function settle(run: Run): Promise<void> {
   await run.pool.drain();
   await deleteMarked(run, run.marked.splice(0));
-  await leaveCondemned(run.context, run.storeTime, run.dryRun ? [] : run.due.splice(0));
+  await leaveDue(run);
 }
 
 async function reviewBlob(run: Run, digest: Digest, unreferenced: boolean): Promise<void> {
@@ -107,12 +112,27 @@ async function reviewUntagged(run: Run, repository: string, digest: Digest): Pro
 
 async function remember(run: Run, hint: Hint): Promise<void> {
   run.due.push(hint);
-  if (run.due.length < hintsAtOnce || run.dryRun) return;
-  await leaveCondemned(run.context, run.storeTime, run.due.splice(0));
+  if (run.due.length >= hintsAtOnce) await leaveDue(run);
+}
+
+async function leaveDue(run: Run): Promise<void> {
+  const due = run.due.splice(0);
+  if (run.dryRun) return;
+  try {
+    await leaveCondemned(run.context, run.storeTime, due);
+  } catch (error) {
+    run.due.push(...due);
+    throw error;
+  }
 }
 
 async function deleteMarked(run: Run, marked: readonly MarkedBlob[]): Promise<void> {
   if (marked.length === 0) return;
-  await finishDeletions(run.context, marked);
+  try {
+    await finishDeletions(run.context, marked);
+  } catch (error) {
+    run.due.push(...marked.map(({ digest }) => ({ kind: 'blob', digest }) as const));
+    throw error;
+  }
   for (const { size } of marked) run.tally.addBlob({ outcome: 'deleted', size });
 }
