@@ -449,16 +449,6 @@ export function serviceName(config: Config): string {
   return config.publicUrl === undefined ? 'brickyard' : new URL(config.publicUrl).host;
 }
 
-/**
- * Seconds that an address of bytes in the object store may be good which somebody was given: collection must leave the bytes of a blob alone
- * for at least so long after condemning it. 0 where none are given out.
- */
-export function presignedSeconds(config: Config): number {
-  if ((config.store.type as string) !== 's3') return 0;
-  const { redirect, accel } = config.registry;
-  return Math.max(redirect.mode === 'on' ? redirect.ttl : 0, accel.mode === 'on' ? accel.ttl : 0);
-}
-
 function fault(message: string, hint?: string): ValueFault[] {
   return [{ path: [], message, ...(hint === undefined ? {} : { hint }) }];
 }

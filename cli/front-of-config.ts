@@ -3,17 +3,18 @@ import { UserError } from '../core/user-error.ts';
 import type { Config } from './config.ts';
 import { objectsFolder } from './serve/blob-hand-over.ts';
 
-/** What `store.s3` says of where the store is. */
-export interface StorePlace {
-  readonly endpoint?: string | undefined;
-  readonly publicEndpoint?: string | undefined;
-  readonly region?: string | undefined;
-  readonly bucket?: string | undefined;
-  readonly forcePathStyle?: boolean | undefined;
-}
+type StorePlace = Partial<
+  Pick<Config['store']['s3'], 'endpoint' | 'publicEndpoint' | 'region' | 'bucket' | 'forcePathStyle'>
+>;
 
-/** The nginx in front that `front:` describes. Errors: UserError that names every key in fault. */
-export function frontOfConfig(config: Config): FrontModel {
+/**
+ * The nginx in front that `front:` describes. `env`: where a region may stand that the configuration does not name.
+ * Errors: UserError that names every key in fault.
+ */
+export function frontOfConfig(
+  config: Config,
+  env: Readonly<Record<string, string | undefined>> = {},
+): FrontModel {
   const { front, registry } = config;
   const { certificate, key } = front.tls;
   if ((certificate === undefined) !== (key === undefined)) {
@@ -29,7 +30,7 @@ export function frontOfConfig(config: Config): FrontModel {
     allowPlain: front.allowPlain,
     replicas: front.replicas.length === 0 ? [config.listen] : front.replicas,
     prefix: registry.accel.prefix,
-    bytes: bytesOf(config),
+    bytes: bytesOf(config, env),
   });
 }
 
@@ -45,40 +46,49 @@ export function frontHints(config: Config, model: FrontModel): string[] {
       : [
           'trustedProxies is empty: replicas do not believe this nginx; name its address there (127.0.0.1 on the same machine)',
         ]),
+    ...(model.bytes.kind === 's3' && /[!*'()]/.test(config.store.s3.prefix)
+      ? [
+          "store.s3.prefix holds one of !*'(): nginx would write such paths anew, so blobs pass through the replicas",
+        ]
+      : []),
   ];
 }
 
-function bytesOf(config: Config): FrontBytes {
+function bytesOf(config: Config, env: Readonly<Record<string, string | undefined>>): FrontBytes {
   const { front } = config;
-  const storeType: string = config.store.type;
-  const kind = front.bytes === 'auto' ? (storeType === 's3' ? 's3' : 'files') : front.bytes;
+  const { type, s3 } = config.store;
+  const kind = front.bytes === 'auto' ? (type === 's3' ? 's3' : 'files') : front.bytes;
   if (kind === 'none') return { kind };
   if (kind === 'files') return { kind, folder: objectsFolder(config) };
   const { store, cache } = front;
+  const region = s3.region ?? (env['AWS_REGION'] || env['AWS_DEFAULT_REGION'] || undefined);
+  const ca = store.ca ?? s3.caFile;
   return {
     kind,
-    store: store.url ?? originOfStore((config.store.s3 as StorePlace | undefined) ?? {}),
-    ...(store.ca === undefined ? {} : { ca: store.ca }),
+    store: store.url ?? originOfStore({ ...s3, ...(region === undefined ? {} : { region }) }),
+    ...(ca === undefined ? {} : { ca }),
     ...(store.resolver.length === 0 ? {} : { resolver: store.resolver }),
     ...(cache.folder === undefined ? {} : { cache: { ...cache, folder: cache.folder } }),
   };
 }
 
 /**
- * Scheme and host of the presigned addresses of an S3 store: the bucket stands in the path (`forcePathStyle`) or before the host.
+ * Scheme and host of an S3 store's presigned addresses: the bucket stands in the path, or before the host.
  * Errors: UserError when it cannot be told.
  */
 export function originOfStore(place: StorePlace): string {
-  const { bucket, region, forcePathStyle = false } = place;
-  const endpoint =
+  const { bucket, region, endpoint } = place;
+  const inPath = place.forcePathStyle ?? endpoint !== undefined;
+  const address =
     place.publicEndpoint ??
-    place.endpoint ??
+    endpoint ??
     (region === undefined ? undefined : `https://s3.${region}.amazonaws.com`);
-  if (endpoint === undefined || !URL.canParse(endpoint) || (bucket === undefined && !forcePathStyle)) {
-    throw new UserError('front.store.url: name the scheme and host of the store’s presigned addresses', {
-      exitCode: 2,
-    });
+  if (address === undefined || (bucket === undefined && !inPath)) {
+    throw new UserError(
+      'front.store.url: name the scheme and host of the store’s presigned addresses, as store.s3 names neither an endpoint nor bucket and region',
+      { exitCode: 2 },
+    );
   }
-  const url = new URL(endpoint);
-  return forcePathStyle ? url.origin : `${url.protocol}//${bucket}.${url.host}`;
+  const url = new URL(address);
+  return inPath ? url.origin : `${url.protocol}//${bucket}.${url.host}`;
 }

@@ -99,7 +99,9 @@ function storeLocation(prefix: string, bytes: FrontStore): Directive {
       ['proxy_pass_request_body', 'off'],
       ['proxy_set_header', `Host ${host}`],
       ['proxy_set_header', 'Connection ""'],
-      ['proxy_set_header', `Range ${bytes.cache === undefined ? '$http_range' : '$slice_range'}`],
+      ['proxy_set_header', 'Range $slice_range'],
+      // The client's own Range and If-Range are nginx' to answer. With a cache: waiting clients get each slice as it arrives.
+      ['slice', bytes.cache === undefined ? '64m' : '8m'],
       ...storeTls(bytes),
       [
         'proxy_ignore_headers',
@@ -122,7 +124,7 @@ function storeLocation(prefix: string, bytes: FrontStore): Directive {
       ['proxy_next_upstream_tries', '2'],
       ...(bytes.cache === undefined ? ([['proxy_max_temp_file_size', '0']] as const) : caching),
       ['proxy_intercept_errors', 'on'],
-      ['error_page', '301 302 307 400 401 403 404 500 502 503 504 = @bytes_lost'],
+      ['error_page', '301 302 307 400 401 403 404 416 500 502 503 504 = @bytes_lost'],
       ['log_subrequest', 'on'],
     ],
   ];
@@ -130,8 +132,6 @@ function storeLocation(prefix: string, bytes: FrontStore): Directive {
 
 /** Data keys are written once and never again, so what is kept never is wrong; who may have it is asked of a replica each time. */
 const caching: readonly Directive[] = [
-  // Waiting clients get each slice as it arrives, and a broken fetch costs one slice.
-  ['slice', '8m'],
   ['proxy_cache', 'brickyard_bytes'],
   ['proxy_cache_key', '$uri|$slice_range'],
   ['proxy_cache_valid', '206 365d'],

@@ -36,7 +36,7 @@ async function render(context: CliContext, options: RenderOptions): Promise<void
     cwd: context.cwd,
     ...(options.config === undefined ? {} : { file: options.config }),
   });
-  const model = frontOfConfig(config);
+  const model = frontOfConfig(config, context.env);
   const text = renderNginx(frontConfig(model), [
     'Made by `brickyard front render`: change brickyard.yaml and run that again, not this file.',
     `Start: nginx -c FILE -p ${model.folder}   Check: nginx -t -c FILE   Change while it runs: nginx -s reload -c FILE`,

@@ -20,11 +20,14 @@ export async function headBlob(call: Call<'blob'>): Promise<void> {
   call.response.end();
 }
 
-/** end-2  GET /v2/<name>/blobs/<digest>, whole or one range; or where to get it, for any range: whoever sends the bytes reads the header. */
+/**
+ * end-2  GET /v2/<name>/blobs/<digest>, whole or one range; or where to get it: whoever sends the bytes reads the range. Only one that the blob does
+ * not have is refused here also for the web server in front, which would have to ask the store for its size.
+ */
 export async function getBlob(call: Call<'blob'>): Promise<void> {
   const digest = parseDigest(call.route.digest);
   const { located, elsewhere } = await locate(call, digest, 'GET');
-  if (elsewhere !== undefined) {
+  if (elsewhere?.to === 'store') {
     sendElsewhere(call, digest, elsewhere);
     return;
   }
@@ -36,13 +39,17 @@ export async function getBlob(call: Call<'blob'>): Promise<void> {
       answer(call, 416, ['Content-Range', `bytes */${size}`, 'Docker-Content-Digest', digest]);
       return;
     }
-    if (range !== 'whole') {
+    if (range !== 'whole' && elsewhere === undefined) {
       const { body } = await open(call, digest, located, range);
       const headers = blobHeaders(digest, range.end - range.start + 1);
       headers.push('Content-Range', `bytes ${range.start}-${range.end}/${size}`);
       await send(call, 206, headers, body);
       return;
     }
+  }
+  if (elsewhere !== undefined) {
+    sendElsewhere(call, digest, elsewhere);
+    return;
   }
   const { size, body } = await open(call, digest, located);
   await send(call, 200, blobHeaders(digest, size), body);

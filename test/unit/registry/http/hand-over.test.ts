@@ -174,6 +174,17 @@ describe('a blob that somebody else may send', () => {
     expect(answer.rawPayload).toEqual(content);
   });
 
+  it('is answered here, with its size, when it has no such range', async () => {
+    for (const range of [`bytes=${content.length}-`, 'bytes=9-5']) {
+      const headers = { ...announced.headers, range };
+      const answer = await ask(front, { ...announced, headers });
+
+      expect(answer.statusCode).toBe(416);
+      expect(answer.headers['content-range']).toBe(`bytes */${content.length}`);
+      expect(answer.headers).not.toHaveProperty('x-accel-redirect');
+    }
+  });
+
   it('is answered here on HEAD through the web server in front', async () => {
     const answer = await ask(front, { ...announced, method: 'HEAD' });
 
