@@ -40,6 +40,7 @@ export function createClientSession(
     async call(message) {
       const url = message.url ?? addressOf(registry, message);
       const scope = scopeOf(message);
+      if (message.route.kind === 'catalog') await introduce(scope);
       const sent = auth.header(scope);
       let answer = await attempt(message, url, sent);
       if (answer.status === 401 && !isStream(message.body) && (await auth.learn(answer, scope, sent))) {
@@ -50,6 +51,15 @@ export function createClientSession(
       return answer;
     },
   };
+
+  /** Some registries show strangers a shorter catalog instead of refusing it: whoever has an account says so before he asks. */
+  async function introduce(scope: string): Promise<void> {
+    if (!auth.hasCredentials || auth.header(scope) !== undefined) return;
+    const route = { kind: 'base' } as const;
+    const answer = await attempt({ method: 'GET', route }, new URL(formatRoute(route), registry), undefined);
+    if (answer.status === 401) await auth.learn(answer, scope, undefined);
+    await drain(answer);
+  }
 
   async function attempt(message: ClientCall, url: URL, authorization: string | undefined): Promise<Answer> {
     let target = url;

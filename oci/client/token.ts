@@ -12,6 +12,8 @@ export interface Credentials {
 
 /** Who we are towards one registry: knows what to send, and learns from what is refused. */
 export interface ClientAuth {
+  /** We could say who we are. */
+  readonly hasCredentials: boolean;
   /** The Authorization header for a request that needs `scope`, as far as it is known by now. */
   header(scope: string): string | undefined;
   /** After a 401 to `sent`: true when another attempt with a new `header` makes sense. Errors: UNAVAILABLE (the token service). */
@@ -34,6 +36,7 @@ export function createClientAuth(
   let wantsBasic = false;
 
   return {
+    hasCredentials: credentials !== undefined,
     header(scope) {
       if (wantsBasic) return basic;
       const token = tokens.get(scope);
