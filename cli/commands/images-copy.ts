@@ -15,6 +15,7 @@ export interface CopyFlags {
   readonly platform?: string;
   readonly referrers: boolean;
   readonly allTags?: boolean;
+  readonly checkBlobs?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
   readonly parallel: number;
@@ -30,6 +31,10 @@ export function registerImagesCopy(images: Command, context: CliContext): void {
     .option('--platform <os/arch>', 'of an index take this one image only (default: the index with all)')
     .option('--no-referrers', 'leave signatures and other referrers behind (default: they come along)')
     .option('--all-tags', 'copy every tag; source and target are repositories')
+    .option(
+      '--check-blobs',
+      'look for every blob of images that are there already too, and bring what they lack',
+    )
     .option('--dry-run', 'look, and say what would be copied')
     .option('--json', 'print JSON')
     .option('--parallel <n>', 'blobs on their way at the same time', parseCount, 4)
@@ -61,6 +66,7 @@ async function copy(context: CliContext, source: string, target: string, flags: 
         referrers: flags.referrers,
         parallel: flags.parallel,
         dryRun: flags.dryRun === true,
+        checkBlobs: flags.checkBlobs === true,
         signal,
         onProgress: shown.onProgress,
       };

@@ -20,6 +20,7 @@ interface ImportFlags {
   readonly untagged?: boolean;
   readonly keepTags?: boolean;
   readonly referrers: boolean;
+  readonly checkBlobs?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
   readonly parallel: number;
@@ -39,6 +40,10 @@ export function registerImagesImport(images: Command, context: CliContext): void
     .option('--untagged', 'manifests without a tag too (storage folder only)')
     .option('--keep-tags', 'leave tags as they are that the server has with another digest')
     .option('--no-referrers', 'leave signatures and other referrers without a tag behind')
+    .option(
+      '--check-blobs',
+      'look for every blob of images that are there already too, and bring what they lack',
+    )
     .option('--dry-run', 'look, and say what would be copied')
     .option('--json', 'print JSON')
     .option('--parallel <n>', 'images, and blobs, on their way at the same time', parseCount, 4)
@@ -101,6 +106,7 @@ async function run(
         images: flags.parallel,
         keepTags: flags.keepTags === true,
         dryRun: flags.dryRun === true,
+        checkBlobs: flags.checkBlobs === true,
         signal,
         onProgress: shown.onProgress,
         onRepository: shown.onRepository,

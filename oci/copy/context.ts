@@ -25,6 +25,7 @@ export interface CopyContext {
   readonly blobLimit: Limit;
   readonly sameRegistry: boolean;
   readonly dryRun: boolean;
+  readonly checkBlobs: boolean;
   readonly signal: AbortSignal | undefined;
   readonly progress: (event: CopyProgress) => void;
 }

@@ -29,6 +29,8 @@ export interface CopierOptions {
   readonly parallel?: number;
   /** Looks at everything and changes nothing; counts tell what would have been. */
   readonly dryRun?: boolean;
+  /** Looks for each blob of images that the target has, too: heals one that has lost some. Default false: a manifest speaks for its blobs. */
+  readonly checkBlobs?: boolean;
   /** Ends the copy with CopyAborted: no tag is set from then on, open upload sessions are cancelled. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (event: CopyProgress) => void;
@@ -79,6 +81,7 @@ export function createCopier(options: CopierOptions): Copier {
     blobLimit: createLimit(options.parallel ?? 4),
     sameRegistry: options.sameRegistry === true,
     dryRun: options.dryRun === true,
+    checkBlobs: options.checkBlobs === true,
     signal,
     progress: options.onProgress ?? (() => {}),
   };

@@ -54,7 +54,7 @@ export async function copyTree(
   const held = place.there || complete || (await resolveAt(context, to, digest)) !== undefined;
   if (!complete) {
     for (const child of childrenOf(manifest).manifests) await copyNamed(context, tree, child, depth);
-    if (held) rememberBlobs(context, tree, manifest);
+    if (held && !context.checkBlobs) rememberBlobs(context, tree, manifest);
     else await copyBlobs(context, tree, manifest);
     if (tree.referrers) await copyReferrers(context, tree, digest, depth);
   }

@@ -152,6 +152,19 @@ describe('copying an image', () => {
     expect(origin.calls).not.toContain('getBlob');
   });
 
+  it('brings what an image has lost, when asked to look', async () => {
+    const { source, target } = await fixture();
+    await copier({ source, target }).copyImage(request);
+    await target.deleteBlob('copies/app', digestOf(large));
+    await copier({ source, target }).copyImage(request);
+    await expect(target.resolveBlob('copies/app', digestOf(large))).rejects.toThrow(OciError);
+
+    const { counts } = await copier({ source, target }, { checkBlobs: true }).copyImage(request);
+
+    expect(counts.blobs.copied).toBe(1);
+    expect(await blob(target, 'copies/app', digestOf(large))).toEqual(large);
+  });
+
   it('sets further tags of what it has copied without a second walk', async () => {
     const { source, target } = await fixture();
     const one = copier({ source, target });
