@@ -176,7 +176,8 @@ function configuration(
     rgw_gc_obj_min_wait: 5,
     rgw_gc_processor_period: 10,
     rgw_gc_processor_max_time: 10,
-    rgw_frontends: `beast endpoint=127.0.0.1:${options.gatewayPort}`,
+    // Without tcp_nodelay every answer with a body waits 40 ms for the client's acknowledgement of its head.
+    rgw_frontends: `beast endpoint=127.0.0.1:${options.gatewayPort} tcp_nodelay=1`,
     debug_rgw: options.requestLog === true ? 1 : 0,
     log_to_stderr: false,
     err_to_stderr: true,
