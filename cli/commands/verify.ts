@@ -69,6 +69,7 @@ export function registerVerify(program: Command, context: CliContext): void {
           parallel,
           requestsPerSecond,
           allowMissingBlobs: config.registry.allowMissingBlobs,
+          mirrored: config.mirrors.map(({ prefix }) => prefix),
           otherPrefixes,
           onFinding: (found) => output.finding(found),
           onProgress: progress.update,

@@ -37,6 +37,12 @@ export function manifestKey(repository: string, digest: Digest): string {
   return `repos/${repository}/_manifests/${digest}`;
 }
 
+/** True for the keys of repositories under `prefix/`, not for those of a repository that is called `prefix`. */
+export function isUnder(key: string, prefix: string): boolean {
+  const start = `repos/${prefix}/`;
+  return key.startsWith(start) && key[start.length] !== '_';
+}
+
 export function tagPrefix(repository: string): string {
   return `repos/${repository}/_tags/`;
 }

@@ -38,7 +38,8 @@ export const findingKinds = {
   'deleted-child': { severity: 'note', meaning: 'a manifest of which a client deleted a layer or config' },
   'missing-blob': {
     severity: 'note',
-    meaning: 'a manifest pushed without a layer or config (registry.allowMissingBlobs)',
+    meaning:
+      'a manifest pushed without a layer or config (registry.allowMissingBlobs), or mirrored before it',
   },
   'missing-index-child': { severity: 'note', meaning: 'an index of which a manifest is not there' },
   'missing-referrer': {

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { walkFolders } from '../collect/walk.ts';
 import { createStoreContext } from '../store/create-context.ts';
+import { isUnder } from '../store/paths.ts';
 import { createExaminer } from './examiner.ts';
 import { type Finding, type FindingKind, finding, type Severity } from './finding.ts';
 import { createKeyPartitions } from './key-partitions.ts';
@@ -22,6 +23,8 @@ export interface VerifyOptions {
   readonly requestsPerSecond?: number;
   /** What `registry.allowMissingBlobs` says: images without all of their layers are no damage. Default false. */
   readonly allowMissingBlobs?: boolean;
+  /** Prefixes of mirrored repositories: their layers come when somebody pulls them. Default none. */
+  readonly mirrored?: readonly string[];
   /** First parts of keys that other rooms write; whatever else is there is told as unknown. */
   readonly otherPrefixes?: readonly string[];
   /** Milliseconds; unnamed bytes that are younger may belong to a push that is under way. Default one hour. */
@@ -60,7 +63,10 @@ export async function verifyStore(options: VerifyOptions): Promise<VerifyResult>
   const severities = { damage: 0, garbage: 0, note: 0 };
   // Whoever needs an unreadable object stumbles over it.
   const unreadable = new LRUCache<string, true>({ max: 10_000 });
-  const report = (found: Finding): void => {
+  const { mirrored = [] } = options;
+  const report = (raw: Finding): void => {
+    const onItsWay = raw.kind === 'missing-child' && mirrored.some((prefix) => isUnder(raw.key, prefix));
+    const found = onItsWay ? finding('missing-blob', raw.key, raw.detail, raw.version) : raw;
     if (found.kind === 'unreadable-record') {
       if (unreadable.has(found.key)) return;
       unreadable.set(found.key, true);

@@ -319,6 +319,8 @@ describe('verification', () => {
 
     expect((await verify({ allowMissingBlobs: true })).kinds).toEqual(['note missing-blob']);
     expect((await verify()).kinds).toEqual(['damage missing-child']);
+    expect((await verify({ mirrored: ['team'] })).kinds).toEqual(['note missing-blob']);
+    expect((await verify({ mirrored: ['team/app', 'tea'] })).kinds).toEqual(['damage missing-child']);
   });
 
   it('tells of uploads and pushes that nobody goes on with, and not of those under way', async () => {
