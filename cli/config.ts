@@ -286,7 +286,7 @@ export const configSchema = Type.Object({
         default: [],
         description:
           'nginx in front of S3: name servers to ask for the store’s address while it runs; default: it is looked up once, at the start.',
-        'x-check': eachFitsNginx(nginxValues.address),
+        'x-check': eachFitsNginx(nginxValues.nameServer),
       }),
     }),
     cache: Type.Object({

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { FrontModel, FrontStore } from './front-model.ts';
 import { parseOrigin } from './grammar.ts';
 import type { Directive } from './render.ts';
@@ -146,7 +147,7 @@ const caching: readonly Directive[] = [
 function toStore(bytes: FrontStore): Directive[] {
   const { scheme, hostPort } = originOf(bytes);
   if (bytes.resolver === undefined) return [['proxy_pass', `${scheme}://brickyard_store/`]];
-  const servers = bytes.resolver.map((server) => (server.includes(':') ? `[${server}]` : server));
+  const servers = bytes.resolver.map((server) => (isIP(server) === 6 ? `[${server}]` : server));
   return [
     ['resolver', servers.join(' ')],
     // With a variable in the address nginx looks the name up while it runs. Which name is fixed here all the same.

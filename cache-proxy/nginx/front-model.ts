@@ -85,7 +85,7 @@ export function frontFaults(model: FrontModel): FrontFault[] {
     check('store.url', bytes.store, nginxValues.origin);
     check('store.ca', bytes.ca, nginxValues.path);
     bytes.resolver?.forEach((server, index) =>
-      check(`store.resolver[${index}]`, server, nginxValues.address),
+      check(`store.resolver[${index}]`, server, nginxValues.nameServer),
     );
     check('cache.folder', bytes.cache?.folder, nginxValues.path);
     check('cache.maxSize', bytes.cache?.maxSize, nginxValues.size);

@@ -81,5 +81,8 @@ export const nginxValues = {
   size: { test: (text) => /^[1-9][0-9]{0,9}[kmg]$/.test(text), wanted: 'a size, e.g. 512m or 200g' },
   time: { test: (text) => /^[1-9][0-9]{0,5}[smhd]$/.test(text), wanted: 'a time, e.g. 90s, 15m or 30d' },
   user: { test: (text) => /^[a-z_][a-z0-9_-]{0,31}$/.test(text), wanted: 'the name of a system user' },
-  address: { test: (text) => isIP(text) !== 0, wanted: 'an IP address' },
+  nameServer: {
+    test: (text) => isIP(text) !== 0 || isIP(parseHostPort(text)?.host ?? '') !== 0,
+    wanted: 'an IP address, with or without a port',
+  },
 } satisfies Record<string, NginxValue>;
