@@ -13,10 +13,8 @@ export async function assemble(calls: UploadCalls, key: string, state: UploadSta
   if (upload === undefined) {
     const bytes = await calls.readPieces(key, pieces);
     // Pieces go when an upload is complete, or aborted.
-    if (bytes === undefined || !(await calls.replaceWhole(key, bytes, state.objectEtag))) {
-      await mustBeThere(calls, key, state);
-    }
-    return;
+    if (bytes === undefined) return mustBeThere(calls, key, state);
+    return calls.replaceWhole(key, bytes);
   }
   try {
     if (pieces.length === 0) await calls.finish(key, upload, etags);
@@ -26,8 +24,8 @@ export async function assemble(calls: UploadCalls, key: string, state: UploadSta
     if (!isFailure(error, 'noUpload')) throw error;
     const there = await calls.sizeOf(key);
     if (there === state.offset) return;
-    // Completed by somebody who read it back while it had fewer pieces: what is there goes on in a new upload.
-    if (there !== partBytes(state)) throw gone();
+    // Completed by somebody who read it back while it had fewer bytes: what is there goes on in a new upload.
+    if (!holdsParts(state, there)) throw gone();
     await appendTo(calls, key, await reopen(calls, key, state));
   }
 }
@@ -65,8 +63,7 @@ export async function reopen(calls: UploadCalls, key: string, state: UploadState
     await calls.finish(key, state.upload, etags);
   } catch (error) {
     if (!isFailure(error, 'noUpload')) throw error;
-    const there = await calls.sizeOf(key);
-    if (there !== partBytes(state) && there !== state.offset) throw gone();
+    if (!holdsParts(state, await calls.sizeOf(key))) throw gone();
   }
   const rebuilt = await calls.rebuild(key, state);
   return {
@@ -76,9 +73,13 @@ export async function reopen(calls: UploadCalls, key: string, state: UploadState
 }
 
 /**
- * Size is proof enough: an object of one request is never as large as an upload with parts, and no two states of one upload that
- * anybody completes have the same size but one.
+ * Size is proof enough. States that anybody completes are those that the caller recorded, one after the other, so each holds the
+ * bytes of those before it; and what another writer may have put there in one request is smaller than one part.
  */
+function holdsParts(state: UploadState, size: number | undefined): boolean {
+  return size !== undefined && size >= partBytes(state) && size <= state.offset;
+}
+
 async function mustBeThere(calls: UploadCalls, key: string, state: UploadState): Promise<void> {
   if ((await calls.sizeOf(key)) !== state.offset) throw gone();
 }

@@ -41,6 +41,8 @@ export interface S3DriverOptions {
   readonly backoffMs?: number | undefined;
   readonly uploadBufferBytes?: number | undefined;
   readonly firstPartBytes?: number | undefined;
+  /** Milliseconds that a part may take to fill while others wait for memory; default 2,000. */
+  readonly slowMs?: number | undefined;
   readonly onRequest?: ((event: RequestEvent) => void) | undefined;
 }
 
@@ -117,11 +119,12 @@ export function createS3Driver(options: S3DriverOptions, connection: Connection)
       return presignUrl({ method, base, key: path, region, credentials, now, expiresInSeconds, contentType });
     },
     multipart: createS3Multipart({
-      calls: createUploadCalls({ wire, requests, locate }, (etag) => speller.spell(etag)),
+      calls: createUploadCalls({ wire, requests, locate }),
       wire,
       requests,
       buffers: createPartBuffers(createByteBudget(total), total, firstPartBytes),
       firstPartBytes,
+      slowMs: options.slowMs ?? 2_000,
       prefix,
       stream: async (key) => (await reader.getStream(key))?.body,
       keys: keysBelow,

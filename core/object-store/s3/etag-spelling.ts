@@ -8,8 +8,6 @@ export type EtagSpelling = 'quoted' | 'bare';
 export interface EtagSpeller {
   /** Undefined: not known yet. */
   readonly known: EtagSpelling | undefined;
-  /** The best guess. */
-  spell(etag: string): string;
   /** To be tried in this order; the second only after the store refused the first, so that at most one of them is carried out. */
   readonly candidates: readonly EtagSpelling[];
   learn(spelling: EtagSpelling): void;
@@ -21,7 +19,6 @@ export function createEtagSpeller(): EtagSpeller {
     get known() {
       return known;
     },
-    spell: (etag) => spellEtag(etag, known ?? 'quoted'),
     get candidates() {
       return known === undefined ? (['quoted', 'bare'] as const) : [known];
     },

@@ -24,8 +24,6 @@ export interface UploadState {
   /** The last of the parts has so many bytes only; nothing can follow it in this upload. */
   readonly short: number | undefined;
   readonly pieces: readonly Piece[];
-  /** Of the object itself, where a piece lies in it. */
-  readonly objectEtag: string | undefined;
   /** Nothing but what this state names was ever stored for the upload: its one writer came to its end. */
   readonly tidy: boolean;
 }
@@ -39,7 +37,6 @@ export function emptyState(firstPartBytes: number): UploadState {
     etags: [],
     short: undefined,
     pieces: [],
-    objectEtag: undefined,
     tidy: false,
   };
 }
@@ -81,14 +78,13 @@ export function encodeState(state: UploadState): MultipartState {
   if (state.etags.length > 0) encoded['parts'] = packEtags(state.etags);
   if (state.short !== undefined) encoded['short'] = state.short;
   if (state.pieces.length > 0) encoded['pieces'] = state.pieces.map(encodePiece);
-  if (state.objectEtag !== undefined) encoded['etag'] = state.objectEtag;
   if (state.tidy) encoded['tidy'] = true;
   return { ...encoded, offset: state.offset };
 }
 
 /** Errors: MultipartUnknown when it is no state of ours. */
 export function decodeState(state: MultipartState): UploadState {
-  const { offset, first, upload, parts, short, pieces, etag, tidy } = state;
+  const { offset, first, upload, parts, short, pieces, tidy } = state;
   if (typeof first !== 'number' || !(first > 0)) throw new MultipartUnknown('this state names no upload');
   return {
     offset,
@@ -98,7 +94,6 @@ export function decodeState(state: MultipartState): UploadState {
     etags: typeof parts === 'string' ? unpackEtags(parts) : [],
     short: typeof short === 'number' ? short : undefined,
     pieces: Array.isArray(pieces) ? pieces.map((piece) => decodePiece(String(piece))) : [],
-    objectEtag: typeof etag === 'string' ? etag : undefined,
     tidy: tidy === true,
   };
 }

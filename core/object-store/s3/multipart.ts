@@ -27,6 +27,8 @@ export interface S3MultipartDeps {
   readonly requests: Requests;
   readonly buffers: PartBuffers;
   readonly firstPartBytes: number;
+  /** See PartWriterDeps. */
+  readonly slowMs: number;
   /** The store's prefix, empty or ending in `/`. */
   readonly prefix: string;
   stream(key: string): Promise<Readable | undefined>;
@@ -74,7 +76,14 @@ export function createS3Multipart(deps: S3MultipartDeps): MultipartStore {
       const state = decodeState(encoded);
       if (held.has(key)) throw new MultipartBusy('another writer holds this upload');
       held.add(key);
-      return createPartWriter({ calls, buffers, key, state, released: () => held.delete(key) });
+      return createPartWriter({
+        calls,
+        buffers,
+        key,
+        state,
+        slowMs: deps.slowMs,
+        released: () => held.delete(key),
+      });
     },
     async complete(key, encoded) {
       const state = decodeState(encoded);

@@ -8,8 +8,6 @@ import type { UploadCalls } from './upload-calls.ts';
 
 /** Parts of one upload that are on the way at the same time. */
 const partsAtOnce = 4;
-/** A part that takes longer than this to fill is put away as a piece when others wait for memory. */
-const slowMs = 2_000;
 /** So many pieces become one, so that a client of tiny chunks makes neither long states nor thousands of reads. */
 const mostPieces = 64;
 
@@ -18,6 +16,8 @@ export interface PartWriterDeps {
   readonly buffers: PartBuffers;
   readonly key: string;
   readonly state: UploadState;
+  /** Milliseconds: a part that takes longer than this to fill is put away as a piece when others wait for memory. */
+  readonly slowMs: number;
   /** Lets another writer in. */
   readonly released: () => void;
 }
@@ -29,7 +29,14 @@ export interface PartWriterDeps {
  * numbers, so they either are the same bytes (a client that sent them twice) or have other ETags than those that were
  * recorded, and then completing is refused.
  */
-export function createPartWriter({ calls, buffers, key, state, released }: PartWriterDeps): MultipartWriter {
+export function createPartWriter({
+  calls,
+  buffers,
+  key,
+  state,
+  slowMs,
+  released,
+}: PartWriterDeps): MultipartWriter {
   const { plan } = state;
   /** The upload that parts go to: `state`'s, or one that was begun here. */
   let upload = state.upload;
@@ -47,8 +54,6 @@ export function createPartWriter({ calls, buffers, key, state, released }: PartW
   let front: readonly Piece[] = state.pieces;
   let memory: PartMemory | undefined;
   let copies: readonly Piece[] = [];
-  /** Version of the upload's own object that a piece in `front` lies in. */
-  let { objectEtag } = state;
   /** Where this writer began. */
   let start = { number, front };
 
@@ -198,7 +203,6 @@ export function createPartWriter({ calls, buffers, key, state, released }: PartW
     etags: Array.from({ length: next - 1 }, () => ''),
     short: undefined,
     pieces,
-    objectEtag,
     tidy: false,
   });
 
@@ -214,7 +218,6 @@ export function createPartWriter({ calls, buffers, key, state, released }: PartW
       ...seen,
       upload: count > 0 ? upload : undefined,
       etags: etags.slice(0, count).map((etag) => etag ?? ''),
-      objectEtag: count > 0 ? undefined : seen.objectEtag,
     };
   };
 
@@ -230,7 +233,8 @@ export function createPartWriter({ calls, buffers, key, state, released }: PartW
     await settled();
     if (shut !== undefined) return shut;
     const rest = pieceBytes(front) + (memory?.filled ?? 0);
-    if (rest > 0 && upload !== undefined) {
+    const small = front.length + copies.length === 0 && number === 1 && rest < plan.size(1);
+    if (rest > 0 && (number > 1 || upload !== undefined || rest === plan.size(number))) {
       const full = rest === plan.size(number);
       const before = plan.start(number);
       await flush();
@@ -240,11 +244,10 @@ export function createPartWriter({ calls, buffers, key, state, released }: PartW
       shut = { ...ended, short: rest };
       return shut;
     }
-    if (memory !== undefined && front.length + copies.length === 0) {
-      const whole = await calls.putWhole(key, memory.bytes(0));
-      if (whole !== undefined) {
+    if (memory !== undefined && small) {
+      if (await calls.putWhole(key, memory.bytes(0))) {
         const seen = await complete(snapshot(number, [{ start: 0, bytes: rest }]));
-        shut = { ...seen, objectEtag: whole.etag, tidy: !litter };
+        shut = { ...seen, tidy: !litter };
         return shut;
       }
       // Another writer's bytes are there. They do no harm: completing replaces them.
@@ -260,7 +263,6 @@ export function createPartWriter({ calls, buffers, key, state, released }: PartW
     memory = undefined;
     copies = [];
     etags.length = 0;
-    objectEtag = from.objectEtag;
     front = from.upload === undefined ? from.pieces : (await reopenFrom(from)).pieces;
     number = etags.length + 1;
     start = { number, front };

@@ -18,12 +18,12 @@ export interface UploadCalls {
   /** Undefined: one of them is gone. */
   readPieces(key: string, pieces: readonly Piece[]): Promise<Buffer | undefined>;
   /**
-   * Writes the upload's own object in one request, unless something else is there: undefined then. The same bytes under the key
+   * Writes the upload's own object in one request, unless something else is there: false then. The same bytes under the key
    * are as good as having written them.
    */
-  putWhole(key: string, body: Uint8Array): Promise<{ etag: string } | undefined>;
-  /** False: the object is not this version (any more). */
-  replaceWhole(key: string, body: Uint8Array, etag: string | undefined): Promise<boolean>;
+  putWhole(key: string, body: Uint8Array): Promise<boolean>;
+  /** Writes the upload's own object in one request, over whatever is there. */
+  replaceWhole(key: string, body: Uint8Array): Promise<void>;
   /** Bytes of the upload's own object; undefined = there is none. */
   sizeOf(key: string): Promise<number | undefined>;
   begin(key: string): Promise<string>;
@@ -39,10 +39,7 @@ export interface UploadCalls {
 
 const copiesAtOnce = 8;
 
-export function createUploadCalls(
-  { wire, requests, locate }: UploadCallsDeps,
-  spellEtag: (etag: string) => string,
-): UploadCalls {
+export function createUploadCalls({ wire, requests, locate }: UploadCallsDeps): UploadCalls {
   const readRange = async (path: string, { start, bytes }: Piece): Promise<Buffer | undefined> => {
     try {
       return await requests.run('get', 'reading an upload', async () => {
@@ -87,36 +84,26 @@ export function createUploadCalls(
     },
     async putWhole(key, body) {
       try {
-        const etag = await requests.run(
+        await requests.run(
           'put',
           'writing an upload',
           () => wire.put(locate(key), body, { ifNoneMatch: '*', data: true }),
           { sentBytes: body.length },
         );
-        return { etag };
+        return true;
       } catch (error) {
         if (!isFailure(error, 'precondition')) throw error;
       }
       // An earlier sending of ours whose answer was lost, an earlier writer's same bytes, or another writer's.
       const there = await wireHead(key);
-      if (there === undefined || there.size !== body.length) return undefined;
+      if (there?.size !== body.length) return false;
       const same = await readRange(locate(key), { start: 0, bytes: body.length });
-      return same?.equals(body) === true ? { etag: there.etag } : undefined;
+      return same?.equals(body) === true;
     },
-    async replaceWhole(key, body, etag) {
-      const condition = etag === undefined ? {} : { ifMatch: spellEtag(etag) };
-      try {
-        await requests.run(
-          'put',
-          'completing an upload',
-          () => wire.put(locate(key), body, { ...condition, data: true }),
-          { sentBytes: body.length },
-        );
-        return true;
-      } catch (error) {
-        if (isFailure(error, 'precondition', 'missing')) return false;
-        throw error;
-      }
+    async replaceWhole(key, body) {
+      await requests.run('put', 'completing an upload', () => wire.put(locate(key), body, { data: true }), {
+        sentBytes: body.length,
+      });
     },
     sizeOf: async (key) => (await wireHead(key))?.size,
     begin: (key) => requests.run('createUpload', 'beginning an upload', () => wire.createUpload(locate(key))),
