@@ -5,7 +5,8 @@ import { digestOf } from '../../../../oci/digest.ts';
 import { breakOff, createMirrorFixture, type MirrorFixture } from './upstream.ts';
 
 const hub = 'docker.io/nginx';
-const large = randomBytes(3 * 1024 * 1024);
+/** More than is waited for before the answer begins. */
+const large = randomBytes(1_300_000);
 const small = randomBytes(10_000);
 
 async function push(fixture: MirrorFixture, bytes: Buffer) {

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
+import type { ObjectStore } from '../../../../core/object-store/object-store.ts';
 import { RefusedCall } from '../../../../oci/client/answers.ts';
 import type { OciErrorCode } from '../../../../oci/errors.ts';
 import { createMemoryRegistry } from '../../../../oci/memory-registry.ts';
@@ -12,6 +13,7 @@ import { createTempDirectory } from '../../../helpers/temp.ts';
 export interface MirrorFixture extends AsyncDisposable {
   /** Content is pushed here. */
   readonly upstream: Registry;
+  readonly store: ObjectStore;
   /** The stored registry behind the mirror. */
   readonly stored: Registry;
   readonly registry: MirroredRegistry;
@@ -84,6 +86,7 @@ export async function createMirrorFixture(
   });
   const fixture: MirrorFixture = {
     upstream,
+    store,
     stored,
     registry,
     calls,
