@@ -4,7 +4,7 @@ import { formatRoute, type Route } from '../route.ts';
 import { formatScope } from '../scope.ts';
 import { drain, throwAnswer } from './answers.ts';
 import type { Outbound } from './outbound.ts';
-import type { ClientAuth } from './token.ts';
+import { type ClientAuth, parseChallenge } from './token.ts';
 import type { Answer, Transport } from './transport.ts';
 
 /** Requests to one registry: signed in, redirected, and with every refusal thrown. */
@@ -46,6 +46,10 @@ export function createClientSession(
       if (answer.status === 401 && !isStream(message.body) && (await auth.learn(answer, scope, sent))) {
         await drain(answer);
         answer = await attempt(message, url, auth.header(scope));
+      }
+      if (answer.status === 401 && auth.hasCredentials && lacksScope(answer)) {
+        await drain(answer);
+        throw new OciError('DENIED', { message: `${url.host} does not allow this to our account` });
       }
       if (answer.status >= 400) await throwAnswer(answer, message.route.kind);
       return answer;
@@ -124,6 +128,12 @@ function scopeOf(message: ClientCall): string {
   const scope = formatScope({ type: 'repository', name: route.repository, actions });
   if (message.from === undefined) return scope;
   return `${scope} ${formatScope({ type: 'repository', name: message.from, actions: ['pull'] })}`;
+}
+
+/** Docker's way to say "known, and not allowed": the token that was just given grants too little. Signing in again would not help. */
+function lacksScope(answer: Answer): boolean {
+  const challenge = parseChallenge(answer.headers['www-authenticate']);
+  return challenge?.scheme === 'bearer' && challenge.parameters['error'] === 'insufficient_scope';
 }
 
 function isStream(body: Buffer | Readable | undefined): boolean {

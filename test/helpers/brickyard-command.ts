@@ -12,6 +12,8 @@ export interface CommandOptions {
   /** Its home, and where it stands: nobody's own settings are read. */
   readonly home: string;
   readonly server?: string;
+  /** What it reads on stdin. */
+  readonly input?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -25,7 +27,7 @@ export async function brickyard(args: readonly string[], options: CommandOptions
     stderr(text) {
       outcome.stderr += text;
     },
-    stdin: Readable.from(['']),
+    stdin: Readable.from([options.input ?? '']),
     cwd: options.home,
     env: commandEnvironment(options),
   });

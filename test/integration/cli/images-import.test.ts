@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { hash } from 'bcryptjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRegistryClient, type RegistryClient } from '../../../oci/client.ts';
 import { type Digest, digestOf } from '../../../oci/digest.ts';
@@ -340,6 +341,50 @@ describe('images import of registries that say little', () => {
     expect(code).toBe(1);
     expect(stderr).toContain('http://127.0.0.1:1 does not answer as it should');
     expect(stderr).toContain('the same command goes on from there');
+  });
+});
+
+describe('images import into a server with accounts', () => {
+  it('asks to sign in, and then brings what the account may push', async () => {
+    await using place = await createTempDirectory('rights');
+    const folder = await createStorageFolder(join(place.path, 'store'));
+    const shared = randomBytes(2_000_000).toString('base64');
+    for (const repository of ['team/one', 'team/two', 'closed/app']) {
+      await folder.image(repository, '1', shared);
+      await folder.image(repository, '2', `of ${repository}`);
+    }
+    const data = join(place.path, 'data');
+    await mkdir(data);
+    await writeFile(join(data, 'users'), `alice:${await hash('secret', 4)}\n`);
+    const rule = '{repositories: "team/**", users: [alice], actions: [pull, push]}';
+    await writeFile(join(data, 'brickyard.yaml'), `auth: {htpasswd: users, rules: [${rule}]}\n`);
+    const guarded = await startServer({ data });
+    const options = { home: place.path, server: guarded.url };
+    try {
+      const refused = await brickyard(['images', 'import', folder.path], options);
+      expect(refused).toMatchObject({ code: 1 });
+      expect(refused.stderr).toContain(`wants you to sign in: brickyard login ${guarded.url}`);
+
+      const login = await brickyard(['login', '--user', 'alice', '--password-stdin'], {
+        ...options,
+        input: 'secret\n',
+      });
+      expect(login).toMatchObject({ code: 0 });
+      const { code, stdout } = await brickyard(['images', 'import', folder.path, '--json'], options);
+      const done = JSON.parse(stdout) as Report;
+
+      expect(code).toBe(1);
+      expect(done.images).toBe(4);
+      expect(new Set(done.failures.map(({ image }) => image.split(':', 1)[0]))).toEqual(
+        new Set(['closed/app']),
+      );
+      // Once for both teams.
+      expect(done.bytes.copied).toBeLessThan(2 * shared.length);
+      const tags = await brickyard(['images', 'tags', 'team/two'], options);
+      expect(tags.stdout).toBe('1\n2\n');
+    } finally {
+      await guarded.remove();
+    }
   });
 });
 
