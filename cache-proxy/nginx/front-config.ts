@@ -110,6 +110,8 @@ function server(model: FrontModel): Directive[] {
         ['proxy_ignore_headers', ['X-Accel-Redirect', ...ignored].join(' ')],
       ],
     ],
+    // Each replica counts for itself: asked through a balancer, the numbers are anybody's, and here the asker would be too.
+    ['location', '= /metrics', [['return', '404']]],
     ...frontBytes(model),
     ['location', '@unavailable', unavailable('no replica of the registry answers')],
   ];
