@@ -29,12 +29,29 @@ export async function finishUpload(
   options: WriteOptions,
 ): Promise<Descriptor> {
   const session = await readSession(context, repository, id, options);
-  if (session.header.state === 'done') return repeatFinish(context, session, id, digest);
-  if (session.header.state === 'open') {
-    checkStart(session, options.start);
-    return commitSession(context, id, await seal(context, id, session, digest, body, options), digest);
+  if (session.header.state !== 'open') return finishSealed(context, session, id, digest);
+  checkStart(session, options.start);
+  let sealed: Session;
+  try {
+    sealed = await seal(context, id, session, digest, body, options);
+  } catch (error) {
+    if (!isOciError(error, 'RANGE_INVALID')) throw error;
+    // The same request sent before, to a server that died: its last write may land after we looked.
+    const now = await readSession(context, repository, id, options);
+    if (now.header.state === 'open') throw error;
+    return finishSealed(context, now, id, digest);
   }
-  // A finisher that died, or the same request sent twice: its bytes were checked already.
+  return commitSession(context, id, sealed, digest);
+}
+
+/** A finisher that died, or the same request sent twice: the bytes were checked already. */
+async function finishSealed(
+  context: StoreContext,
+  session: Session,
+  id: string,
+  digest: Digest,
+): Promise<Descriptor> {
+  if (session.header.state === 'done') return repeatFinish(context, session, id, digest);
   if (session.header.digest !== digest) throw unknownUpload(id);
   return commitSession(context, id, session, digest);
 }

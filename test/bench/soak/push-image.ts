@@ -1,4 +1,4 @@
-import type { Answer } from '../../helpers/fault-http.ts';
+import { type Answer, ConnectionLost } from '../../helpers/fault-http.ts';
 import type { Content, Random } from '../../helpers/fault-random.ts';
 import { planUpload, resumeUpload, runUpload } from '../../helpers/fault-upload.ts';
 import type { SoakCounts } from './counts.ts';
@@ -81,7 +81,13 @@ async function provideBlob(options: PushOptions, repository: string, blob: Conte
   }
   const upload = planUpload(repository, blob, random);
   await http.persist(async (tries) => {
-    if (tries === 1 || !(await resumeUpload(http.once, upload))) await runUpload(http.once, upload);
+    try {
+      if (tries === 1 || !(await resumeUpload(http.once, upload))) await runUpload(http.once, upload);
+    } catch (error) {
+      // The last words of a server that died, arriving late: ask where to go on.
+      if (!/RANGE_INVALID/.test(String(error))) throw error;
+      throw new ConnectionLost(`upload of ${path}`, { cause: error });
+    }
   });
 }
 

@@ -184,6 +184,43 @@ describe('an upload session', () => {
     expect(await allKeys(store, 'data/')).toHaveLength(1);
   });
 
+  it('is finished although the dying words of another server arrive in between', async () => {
+    const bytes = content.subarray(0, 100);
+    const { id } = await registry.startUpload('team/app');
+    await registry.writeUpload('team/app', id, Readable.from([bytes]));
+    // Its answer never comes, and its write lands when the next one is about to.
+    let late: (() => Promise<unknown>) | undefined;
+    const dying = createStoredRegistry({
+      store: {
+        ...store,
+        put(key, body, options) {
+          if (!key.startsWith('uploads/')) return store.put(key, body, options);
+          late = () => store.put(key, body, options);
+          return new Promise(() => {});
+        },
+      },
+      clock: () => now,
+    });
+    void dying.finishUpload('team/app', id, digestOf(bytes));
+    await vi.waitFor(() => expect(late).toBeDefined());
+    const next = createStoredRegistry({
+      store: {
+        ...store,
+        async put(...args) {
+          await late?.();
+          late = undefined;
+          return store.put(...args);
+        },
+      },
+      clock: () => now,
+    });
+
+    const { size } = await next.finishUpload('team/app', id, digestOf(bytes));
+
+    expect(size).toBe(bytes.length);
+    expect(await buffer((await open().getBlob('team/app', digestOf(bytes))).body)).toEqual(bytes);
+  });
+
   it('stores a blob that the registry has only once', async () => {
     for (const repository of ['team/a', 'team/b', 'team/a']) {
       const { id } = await registry.startUpload(repository);
