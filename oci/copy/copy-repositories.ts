@@ -212,9 +212,9 @@ export async function copyRepositories(options: CopyRepositoriesOptions): Promis
     silences = side === 'source' && isTransient(cause) ? silences + 1 : 0;
     const nobodyThere = isTransient(cause) && (side === 'target' || silences >= maxSilences);
     if (nobodyThere || isOciError(cause, 'UNAUTHORIZED')) ended ??= error;
-    // Nothing may be uploaded there: all its other images would be refused as well. A tag alone may be refused because it never moves.
-    const uploads = side === 'target' && error.subject.startsWith('blob ');
-    if (uploads && isOciError(cause, 'DENIED') && to !== undefined) refused.add(to);
+    // All other images would be refused as well; a tag alone may be, because it never moves.
+    const tagAlone = to !== undefined && error.subject.startsWith(`manifest ${to}:`);
+    if (side === 'target' && isOciError(cause, 'DENIED') && to !== undefined && !tagAlone) refused.add(to);
   }
 
   function note(image: string, notice: string): void {

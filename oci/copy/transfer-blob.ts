@@ -184,7 +184,8 @@ async function send(
     // The first request names no length: what arrives of it before a failure is kept.
     const options = offset === 0 ? {} : { start: offset, length: size - offset };
     const status = await target.writeUpload(to, id, watched, options);
-    if (status.offset === size) return status;
+    // Not every registry says where it stands; the digest tells in the end.
+    if (status.offset === size || status.offset === 0) return { ...status, offset: size };
     throw new OciError('UNAVAILABLE', { message: `the target kept ${status.offset} of ${size} bytes` });
   } catch (error) {
     if (signal?.aborted === true) throw new CopyAborted();
