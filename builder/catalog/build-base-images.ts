@@ -165,7 +165,8 @@ async function buildEntry(
           yield file;
         }
       }
-      const { layer } = await pushLayer(registry, entry.repository, counted(), context.signal);
+      const { layer, store } = await pushLayer(registry, entry.repository, counted(), context.signal);
+      await store();
       report('compress', total, total);
       return { layer, sources: files.sources };
     } finally {

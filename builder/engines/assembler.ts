@@ -4,7 +4,6 @@ import type { Descriptor } from '../../oci/descriptor.ts';
 import { type Digest, digestOf } from '../../oci/digest.ts';
 import { encodeImageConfig } from '../../oci/image-config.ts';
 import { createContentSpool } from '../../oci/layer/content-spool.ts';
-import type { Layer } from '../../oci/layer.ts';
 import { mediaTypes } from '../../oci/media-types.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { type ImageContent, imageContent } from '../plan/image-content.ts';
@@ -18,7 +17,7 @@ import { createLayerCache, layerKey } from './assembler/layer-cache.ts';
 import { mountLayers } from './assembler/mount-layers.ts';
 import { readOutputs } from './assembler/output-entries.ts';
 import { refuse } from './assembler/path-policy.ts';
-import { hasBlob, pushLayer } from './assembler/push-layer.ts';
+import { hasBlob, type PushedLayer, pushLayer } from './assembler/push-layer.ts';
 import type { BuildEngine, EngineContext, EngineInput, EngineResult } from './engine.ts';
 
 export interface AssemblerOptions {
@@ -46,7 +45,7 @@ export function createAssembler(options: AssemblerOptions): BuildEngine {
     input: EngineInput,
     content: ImageContent,
     signal: AbortSignal,
-  ): Promise<{ layer: Layer; stored: boolean }> {
+  ): Promise<PushedLayer> {
     const { plan } = input;
     // Outputs have no name before they are read, so only layers of a commit alone can be skipped unread.
     const key =
@@ -55,7 +54,7 @@ export function createAssembler(options: AssemblerOptions): BuildEngine {
         : undefined;
     const known = key === undefined ? undefined : await cache?.get(key);
     if (known !== undefined && (await hasBlob(registry, plan.repository, known.digest))) {
-      return { layer: known, stored: false };
+      return { layer: known, store: async () => false };
     }
     const spool = createContentSpool();
     try {
@@ -68,8 +67,14 @@ export function createAssembler(options: AssemblerOptions): BuildEngine {
       const selected = await select(input);
       const entries = appLayer({ directory, generated, outputs, source: input.source, selected, spool });
       const made = await pushLayer(registry, plan.repository, entries, signal);
-      if (key !== undefined) await cache?.set(key, made.layer);
-      return made;
+      return {
+        layer: made.layer,
+        async store() {
+          const stored = await made.store();
+          if (key !== undefined) await cache?.set(key, made.layer);
+          return stored;
+        },
+      };
     } finally {
       await spool.close();
     }
@@ -98,7 +103,7 @@ export function createAssembler(options: AssemblerOptions): BuildEngine {
     ]);
     const config = encodeImageConfig(imageConfig(base.config, content, own.layer));
     const configDigest = digestOf(config);
-    await registry.putBlob(plan.repository, configDigest, config);
+    const [stored] = await settled([own.store(), registry.putBlob(plan.repository, configDigest, config)]);
     const bytes = imageManifest({ plan, base, layer: own.layer, config, annotations: input.annotations });
     const manifest = await putManifest(plan.repository, digestOf(bytes), bytes);
     context.signal.throwIfAborted();
@@ -108,10 +113,10 @@ export function createAssembler(options: AssemblerOptions): BuildEngine {
       manifest,
       mountedBytes: mounts.mountedBytes,
       mountedLayers: mounts.mountedLayers,
-      skippedBytes: own.stored ? 0 : own.layer.size,
-      skippedLayers: own.stored ? 0 : 1,
-      storedBytes: mounts.copiedBytes + (own.stored ? own.layer.size : 0),
-      storedLayers: mounts.copiedLayers + (own.stored ? 1 : 0),
+      skippedBytes: stored ? 0 : own.layer.size,
+      skippedLayers: stored ? 0 : 1,
+      storedBytes: mounts.copiedBytes + (stored ? own.layer.size : 0),
+      storedLayers: mounts.copiedLayers + (stored ? 1 : 0),
     };
   }
 

@@ -39,6 +39,8 @@ export async function openGitTree(options: {
     await reader.close();
     throw error;
   }
+  // The first run's reader is started here, so that git is up when it is asked.
+  let spare: ObjectReader | undefined = open();
   let listing: Promise<readonly SourceEntry[]> | undefined;
   let turn: Promise<unknown> = Promise.resolve();
 
@@ -74,7 +76,8 @@ export async function openGitTree(options: {
       });
     },
     async *read(entries) {
-      const own = open();
+      const own = spare ?? open();
+      spare = undefined;
       try {
         let asked = 0;
         for (const [index, entry] of entries.entries()) {
@@ -93,7 +96,9 @@ export async function openGitTree(options: {
         await own.close();
       }
     },
-    close: () => reader.close(),
+    async close() {
+      await Promise.all([reader.close(), spare?.close()]);
+    },
   };
 }
 

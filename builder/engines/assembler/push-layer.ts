@@ -8,16 +8,22 @@ import type { Registry } from '../../../oci/registry.ts';
 /** Compressed layers up to this size are held until their digest is known, and are not sent when the registry has them. */
 const heldBytes = 4 * 1024 * 1024;
 
+export interface PushedLayer {
+  readonly layer: Layer;
+  /** Resolves once the repository has the layer: true when it had to be stored. To be called once, and awaited. */
+  readonly store: () => Promise<boolean>;
+}
+
 /**
- * Writes a layer into `repository`. Small ones go up in one call, larger ones stream through an upload session while they are compressed.
- * `stored` is false when the repository had it already. Errors: those of the entries and of the registry.
+ * Writes a layer into `repository`. Small ones go up in one call when `store` is called, larger ones stream through an upload session while they
+ * are compressed. Errors, also of `store`: those of the entries and of the registry.
  */
 export async function pushLayer(
   registry: Registry,
   repository: string,
   entries: AsyncIterable<LayerEntry> | Iterable<LayerEntry>,
   signal: AbortSignal,
-): Promise<{ layer: Layer; stored: boolean }> {
+): Promise<PushedLayer> {
   let session: string | undefined;
   let refused: { error: unknown } | undefined;
   // When an entry fails in the middle of an upload, the registry only sees a body that ended early; the entry's error is the one to tell.
@@ -48,11 +54,16 @@ export async function pushLayer(
     );
     if (result === undefined) {
       await registry.finishUpload(repository, session ?? '', layer.digest);
-      return { layer, stored: true };
+      return { layer, store: async () => true };
     }
-    if (await hasBlob(registry, repository, layer.digest)) return { layer, stored: false };
-    await registry.putBlob(repository, layer.digest, result);
-    return { layer, stored: true };
+    return {
+      layer,
+      async store() {
+        if (await hasBlob(registry, repository, layer.digest)) return false;
+        await registry.putBlob(repository, layer.digest, result);
+        return true;
+      },
+    };
   } catch (error) {
     if (session !== undefined) await cancelQuietly(registry, repository, session);
     signal.throwIfAborted();
