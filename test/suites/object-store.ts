@@ -18,11 +18,16 @@ export interface StoreUnderTest {
   close(): Promise<void> | void;
 }
 
-/** What every driver of the object store must do. `minimumPart`: bytes that all but the last stretch between two checkpoints must have. */
+export interface ObjectStoreSuiteOptions {
+  /** The store keeps keys that lie below another key and reads them, but does not list them (MinIO). */
+  readonly hidesKeysBelowKeys?: boolean;
+}
+
+/** What every driver of the object store must do. */
 export function objectStoreSuite(
   name: string,
   open: () => Promise<StoreUnderTest> | StoreUnderTest,
-  minimumPart = 1,
+  options: ObjectStoreSuiteOptions = {},
 ): void {
   describe(`${name} is an object store`, () => {
     let opened: StoreUnderTest;
@@ -236,7 +241,7 @@ export function objectStoreSuite(
 
         await store.delete('a/b');
 
-        expect(await keys({ prefix: '' })).toEqual(['a', 'a/b/c']);
+        expect([await text('a'), await text('a/b'), await text('a/b/c')]).toEqual(['a', undefined, 'a/b/c']);
       });
     });
 
@@ -301,7 +306,7 @@ export function objectStoreSuite(
           '\uffee',
           '🙂',
           'z',
-        ];
+        ].filter((key) => options.hidesKeysBelowKeys !== true || !/^a(\/b)?$/.test(key));
         await fill(names.toReversed());
 
         const sorted = names.toSorted((x, y) => Buffer.compare(Buffer.from(x), Buffer.from(y)));
@@ -366,7 +371,7 @@ export function objectStoreSuite(
       );
 
       it('starts after a key that need not exist', async () => {
-        await fill(['a', 'a/b', 'b', 'c']);
+        await fill(options.hidesKeysBelowKeys === true ? ['a/b', 'b', 'c'] : ['a', 'a/b', 'b', 'c']);
 
         expect(await keys({ prefix: '', startAfter: 'a' })).toEqual(['a/b', 'b', 'c']);
         expect(await keys({ prefix: '', startAfter: 'a/a' })).toEqual(['a/b', 'b', 'c']);
@@ -393,7 +398,7 @@ export function objectStoreSuite(
     });
 
     describe('multipart', () => {
-      const part = (letter: string) => Buffer.alloc(minimumPart, letter);
+      const part = (letter: string) => Buffer.from(letter);
 
       it('makes one object of what came in several requests', async () => {
         const chunks = [part('a'), part('b'), randomBytes(100_000)];
@@ -408,7 +413,7 @@ export function objectStoreSuite(
         expect(await store.get('data/1')).toBeUndefined();
         await store.multipart.complete('data/1', state);
 
-        expect(state.offset).toBe(minimumPart * 2 + 100_000);
+        expect(state.offset).toBe(100_002);
         expect((await read((await store.getStream('data/1'))?.body))?.equals(Buffer.concat(chunks))).toBe(
           true,
         );
@@ -416,9 +421,9 @@ export function objectStoreSuite(
       });
 
       it('keeps every byte, whatever the sizes of requests and chunks', async () => {
-        const body = randomBytes(Math.max(minimumPart * 2, 9_000_000));
+        const body = randomBytes(Math.max(1 * 2, 9_000_000));
         // The first parts are as large as S3 wants them; where a request ends is no multiple of anything.
-        const ends = [minimumPart + 4_097, minimumPart + 2_100_001, body.length - 3, body.length];
+        const ends = [1 + 4_097, 1 + 2_100_001, body.length - 3, body.length];
         const chunkSizes = [65_536, 1_048_577, 300_001, 1];
         let state = await store.multipart.create('data/odd');
         let at = 0;
@@ -473,7 +478,7 @@ export function objectStoreSuite(
         await next.close();
         await store.multipart.complete('data/1', end);
 
-        expect(await text('data/1')).toBe(`${'a'.repeat(minimumPart)}c`);
+        expect(await text('data/1')).toBe('ac');
       });
 
       it('reads back what has arrived', async () => {
@@ -500,13 +505,27 @@ export function objectStoreSuite(
       });
 
       it('knows nothing of an upload that was aborted', async () => {
-        const state = await store.multipart.create('data/1');
+        const writer = await store.multipart.resume('data/1', await store.multipart.create('data/1'));
+        await writer.write(part('a'));
+        const state = await writer.checkpoint();
+        await writer.close();
+        const goOn = async (): Promise<void> => {
+          // A store may find out only when it needs the bytes.
+          const next = await store.multipart.resume('data/1', state);
+          try {
+            await next.write(Buffer.from('b'));
+            await store.multipart.complete('data/1', await next.checkpoint());
+          } finally {
+            await next.close();
+          }
+        };
 
         await store.multipart.abort('data/1', state);
         await store.multipart.abort('data/1', state);
 
-        await expect(store.multipart.resume('data/1', state)).rejects.toThrow(MultipartUnknown);
+        await expect(goOn()).rejects.toThrow(MultipartUnknown);
         await expect(store.multipart.complete('data/1', state)).rejects.toThrow(MultipartUnknown);
+        expect(await store.head('data/1')).toBeUndefined();
       });
 
       it('takes many uploads at once', async () => {

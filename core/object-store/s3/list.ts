@@ -18,6 +18,8 @@ export async function listPage(
   options: ListOptions,
 ): Promise<ListPage> {
   const { prefix, delimiter } = options;
+  // No key begins so, and some stores call it a bad request (MinIO).
+  if (prefix.split('/').slice(0, -1).some(isNoPart)) return { objects: [], prefixes: [] };
   const limit = Math.max(1, Math.min(options.limit ?? 1000, 1000));
   const startAfter = startOf(options);
   let token: string | undefined;
@@ -44,6 +46,10 @@ export async function listPage(
     if (next !== undefined) return { objects, prefixes, next };
     ({ token } = page);
   }
+}
+
+function isNoPart(part: string): boolean {
+  return part === '' || part === '.' || part === '..';
 }
 
 /** A common prefix counts as what it is called, so whatever lies below one that is not after `startAfter` is passed over. */
