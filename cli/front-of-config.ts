@@ -28,7 +28,7 @@ export function frontOfConfig(
     serverName: front.serverName ?? (host === undefined || host.startsWith('[') ? '_' : host),
     ...(certificate === undefined || key === undefined ? {} : { tls: { certificate, key } }),
     allowPlain: front.allowPlain,
-    replicas: front.replicas.length === 0 ? [config.listen] : front.replicas,
+    replicas: front.replicas.length === 0 ? [ownAddress(config.listen)] : front.replicas,
     prefix: registry.accel.prefix,
     bytes: bytesOf(config, env),
   });
@@ -52,6 +52,11 @@ export function frontHints(config: Config, model: FrontModel): string[] {
         ]
       : []),
   ];
+}
+
+/** Where this machine reaches a listener. */
+function ownAddress(listen: string): string {
+  return listen.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:');
 }
 
 function bytesOf(config: Config, env: Readonly<Record<string, string | undefined>>): FrontBytes {

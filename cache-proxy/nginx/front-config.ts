@@ -90,7 +90,7 @@ function server(model: FrontModel): Directive[] {
       // Which location it is decides about buffers and time-outs only: the replica reads the path again, and decides about rights.
       '~ "^/v2/.+/blobs/sha[0-9]+:[0-9a-f]+$"',
       [
-        ...toReplicas(bytes.kind === 'none' ? '""' : bytes.kind),
+        ...toReplicas(model, bytes.kind === 'none' ? '""' : bytes.kind),
         ['proxy_read_timeout', '60s'],
         ['proxy_buffers', '16 64k'],
         ['proxy_max_temp_file_size', '0'],
@@ -101,7 +101,7 @@ function server(model: FrontModel): Directive[] {
       'location',
       '/',
       [
-        ...toReplicas('""'),
+        ...toReplicas(model, '""'),
         // Uploads and git pushes pass as they come; so do live logs.
         ['proxy_request_buffering', 'off'],
         ['proxy_buffering', 'off'],
@@ -121,9 +121,11 @@ function server(model: FrontModel): Directive[] {
 const ignored = ['X-Accel-Expires', 'X-Accel-Limit-Rate', 'X-Accel-Buffering', 'X-Accel-Charset'];
 
 function listener({ listen, tls }: FrontModel): Directive[] {
-  if (tls === undefined) return [['listen', listen]];
+  // Every address means those of IPv4 too, as it does for the server itself.
+  const family = listen.startsWith('[::]:') ? ' ipv6only=off' : '';
+  if (tls === undefined) return [['listen', `${listen}${family}`]];
   return [
-    ['listen', `${listen} ssl http2`],
+    ['listen', `${listen} ssl http2${family}`],
     ['ssl_certificate', tls.certificate],
     ['ssl_certificate_key', tls.key],
     ['ssl_protocols', 'TLSv1.2 TLSv1.3'],
@@ -140,13 +142,14 @@ function listener({ listen, tls }: FrontModel): Directive[] {
 }
 
 /** `announcement`: what this front tells the replica it can send itself; whatever a client says of that is dropped. */
-function toReplicas(announcement: string): Directive[] {
+function toReplicas({ allowPlain }: FrontModel, announcement: string): Directive[] {
+  // At the edge nobody else's word counts. Behind something that speaks TLS, replicas tell the addresses of proxies that they trust from the client's.
+  const client = allowPlain ? '$proxy_add_x_forwarded_for' : '$remote_addr';
   return [
     ['proxy_pass', 'http://brickyard_replicas'],
     ['proxy_set_header', 'Host $http_host'],
     ['proxy_set_header', 'Connection ""'],
-    // Not added to what the client sent: this is the edge, and nobody else's word counts.
-    ['proxy_set_header', 'X-Forwarded-For $remote_addr'],
+    ['proxy_set_header', `X-Forwarded-For ${client}`],
     ['proxy_set_header', 'X-Forwarded-Proto $scheme'],
     ['proxy_set_header', 'X-Forwarded-Host $http_host'],
     ['proxy_set_header', `X-Brickyard-Front ${announcement}`],

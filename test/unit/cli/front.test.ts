@@ -58,6 +58,7 @@ describe('the front that brickyard.yaml describes', () => {
         cache: { folder: '/var/cache/front', maxSize: '10g', minFree: '1g', inactive: '30d' },
       },
     });
+    expect(model({ BRICKYARD_LISTEN: '0.0.0.0:5000' }).replicas).toEqual(['127.0.0.1:5000']);
     expect(model({ ...env, BRICKYARD_FRONT_BYTES: 'none' }).bytes).toEqual({ kind: 'none' });
   });
 

@@ -94,6 +94,19 @@ describe('the configuration of nginx in front', () => {
     expect(location).toContain('resolver 192.0.2.53;');
   });
 
+  it('takes nobody’s word for who the client is, unless something else stands before it', () => {
+    const { tls: _, ...plain } = model({ allowPlain: true });
+
+    expect(render()).toContain('X-Forwarded-For $remote_addr;');
+    expect(render()).not.toContain('proxy_add');
+    expect(renderNginx(frontConfig(plain))).toContain('X-Forwarded-For $proxy_add_x_forwarded_for;');
+  });
+
+  it('listens on IPv4 too where it listens on every address', () => {
+    expect(render({ listen: '[::]:443' })).toContain('listen [::]:443 ssl http2 ipv6only=off;');
+    expect(render({ listen: '[::1]:443' })).toContain('listen [::1]:443 ssl http2;');
+  });
+
   it('speaks plain HTTP on loopback, and elsewhere only when told to', () => {
     const { tls: _, ...plain } = model({ listen: '127.0.0.1:8080' });
     expect(frontFaults(plain)).toEqual([]);
