@@ -1,7 +1,7 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import type { Readable } from 'node:stream';
-import { rootCertificates } from 'node:tls';
+import { getCACertificates } from 'node:tls';
 import type * as Sdk from '@aws-sdk/client-s3';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { type Connection, createS3Driver, type S3Store } from './s3/driver.ts';
@@ -64,7 +64,7 @@ function createConnection(options: S3StoreOptions): Connection {
   const httpAgent = new HttpAgent(agentOptions);
   const httpsAgent = new HttpsAgent({
     ...agentOptions,
-    ...(options.ca === undefined ? {} : { ca: [...rootCertificates, options.ca] }),
+    ...(options.ca === undefined ? {} : { ca: [...getCACertificates('default'), options.ca] }),
   });
   const newClient = (sdk: typeof Sdk, endpoint: string | undefined): S3Client =>
     new sdk.S3Client({

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 
@@ -29,7 +30,7 @@ export type ProxyFault =
   | { readonly delay: number };
 
 export interface S3FaultProxy {
-  /** `http://127.0.0.1:<port>`, to be used instead of the store's own. */
+  /** `http://127.0.0.1:<port>` (`https:` with a certificate), to be used instead of the store's own. */
   readonly endpoint: string;
   /** Every request so far. */
   readonly seen: ProxiedRequest[];
@@ -41,7 +42,10 @@ export interface S3FaultProxy {
 }
 
 /** Stands before a real S3 store and does to requests what networks and stores do. Signatures stay good: the Host header is passed on. */
-export async function startS3FaultProxy(target: string): Promise<S3FaultProxy> {
+export async function startS3FaultProxy(
+  target: string,
+  certificate?: { readonly key: string; readonly cert: string },
+): Promise<S3FaultProxy> {
   const { hostname, port } = new URL(target);
   const seen: ProxiedRequest[] = [];
   const sockets = new Set<Socket>();
@@ -104,9 +108,11 @@ export async function startS3FaultProxy(target: string): Promise<S3FaultProxy> {
       });
     }
   };
-  const server = createServer((incoming, response) => {
+  const listener = (incoming: IncomingMessage, response: ServerResponse): void => {
     handle(incoming, response).catch(() => incoming.socket.destroy());
-  });
+  };
+  const server =
+    certificate === undefined ? createServer(listener) : createSecureServer(certificate, listener);
   server.on('connection', (socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
@@ -115,7 +121,7 @@ export async function startS3FaultProxy(target: string): Promise<S3FaultProxy> {
   await once(server, 'listening');
 
   const proxy: S3FaultProxy = {
-    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    endpoint: `${certificate === undefined ? 'http' : 'https'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
     fault: () => undefined,
     async settled() {

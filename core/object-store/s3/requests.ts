@@ -147,7 +147,9 @@ export function createRequests({ place, retry, onRequest }: RequestsOptions): Re
           observe(operation, outcomeOf(error), begun, { sent: sentBytes, received: 0 });
           const failure = toFailure(what, place, error);
           if (failure.kind === 'full') throw new ObjectStoreFull(failure.message, { cause: error });
-          if (once || sent >= retry.maxAttempts || !mayHeal(failure)) throw failure;
+          // A request that came too early or too late was not carried out, and by its answer the library knows the store's time.
+          const again = failure.kind === 'skew' || (!once && mayHeal(failure));
+          if (!again || sent >= retry.maxAttempts) throw failure;
           await pause(failure, sent);
         }
       }

@@ -1,6 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   type MultipartState,
   MultipartUnknown,
@@ -13,12 +15,14 @@ import type { S3Store } from '../../../core/object-store/s3/driver.ts';
 import type { RequestEvent } from '../../../core/object-store/s3/requests.ts';
 import { createS3Store, type S3StoreOptions } from '../../../core/object-store/s3.ts';
 import { type CephStore, startCeph } from '../../helpers/ceph.ts';
+import { runOk } from '../../helpers/process.ts';
 import {
   type ProxiedRequest,
   type ProxyFault,
   type S3FaultProxy,
   startS3FaultProxy,
 } from '../../helpers/s3-fault-proxy.ts';
+import { createTempDirectory } from '../../helpers/temp.ts';
 
 const mib = 1024 * 1024;
 
@@ -252,6 +256,84 @@ describe('the S3 store and a real Ceph gateway', () => {
     expect(most - before).toBeLessThan(100 * mib);
   });
 });
+
+describe('the S3 store of a server', () => {
+  it('whose clock is an hour off signs by the store’s time once it knows it, and so do its addresses', async () => {
+    const key = `${prefix}/a`;
+    vi.useFakeTimers({ now: Date.now() + 3_600_000, toFake: ['Date'] });
+    try {
+      const skewed = open({ backoffMs: 1 });
+
+      await skewed.put(key, Buffer.from('1'), { ifNoneMatch: '*' });
+      const address = await skewed.presign(key, { method: 'GET', expiresInSeconds: 60 });
+
+      expect(Math.round(skewed.clockOffsetMs / 60_000)).toBe(-60);
+      expect(await (await fetch(address ?? '')).text()).toBe('1');
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('trusts the certificates it is given, and says what to do about others', async () => {
+    const certificate = await selfSigned();
+    const secure = await startS3FaultProxy(ceph.endpoint, certificate);
+    try {
+      const trusting = open({ endpoint: secure.endpoint, ca: certificate.cert });
+      const strict = open({ endpoint: secure.endpoint, maxAttempts: 1 });
+      const key = `${prefix}/a`;
+
+      await trusting.put(key, Buffer.from('1'));
+
+      expect((await trusting.get(key))?.body.toString()).toBe('1');
+      await expect(strict.get(key)).rejects.toThrow(/signed by itself: set store\.s3\.caFile/);
+    } finally {
+      await secure.stop();
+    }
+  });
+
+  it('gets its credentials from the environment, the way the vendor’s tools do', async () => {
+    const { accessKeyId, secretAccessKey } = ceph;
+    vi.stubEnv('AWS_ACCESS_KEY_ID', accessKeyId);
+    vi.stubEnv('AWS_SECRET_ACCESS_KEY', secretAccessKey);
+    try {
+      const usual = open({ credentials: undefined });
+
+      await usual.put(`${prefix}/a`, Buffer.from('1'));
+
+      expect((await usual.get(`${prefix}/a`))?.body.toString()).toBe('1');
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  });
+
+  it.each<[string, Partial<S3StoreOptions>, RegExp]>([
+    ['no bucket', { bucket: 'nothing-there' }, /there is no bucket "nothing-there" at http.*create it/],
+    [
+      'an unknown key',
+      { credentials: { accessKeyId: 'x', secretAccessKey: 'y' } },
+      /check AWS_ACCESS_KEY_ID/,
+    ],
+    ['no store', { endpoint: 'http://127.0.0.1:9' }, /nothing answers at .*check store\.s3\.endpoint/],
+  ])('that has %s never says "not there"', async (_, options, message) => {
+    const wrong = open({ ...options, backoffMs: 1, maxAttempts: 2 });
+
+    await expect(wrong.get('a')).rejects.toThrow(message);
+    await expect(wrong.head('a')).rejects.toThrow(ObjectStoreUnavailable);
+    await expect(wrong.getStream('a')).rejects.toThrow(message);
+    await expect(wrong.list({ prefix: '' })).rejects.toThrow(message);
+    await expect(wrong.delete('a')).rejects.toThrow(message);
+    await expect(wrong.put('a', Buffer.from('1'), { ifMatch: 'x' })).rejects.toThrow(ObjectStoreUnavailable);
+  });
+});
+
+async function selfSigned(): Promise<{ key: string; cert: string }> {
+  await using folder = await createTempDirectory('s3-tls');
+  const [key, cert] = [join(folder.path, 'key.pem'), join(folder.path, 'cert.pem')];
+  const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2'];
+  const made = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, ...subject];
+  await runOk('openssl', made);
+  return { key: await readFile(key, 'utf8'), cert: await readFile(cert, 'utf8') };
+}
 
 describe('the S3 store behind a line with faults', () => {
   const isPut = ({ method }: ProxiedRequest): boolean => method === 'PUT';
