@@ -47,6 +47,9 @@ export async function writeTag(
       await context.store.delete(reverse);
       continue;
     }
+    // Between the two reverse entries of one manifest, or a listing of the policy that began before the one and ended after the
+    // other might see neither.
+    if (old.header?.digest === digest) await keepCommitted(context, repository, digest);
     await dropReverse(context, repository, tag, old);
     const left = old.header?.digest;
     if (left !== undefined && left !== digest) await leaveUntaggedHints(context, repository, [left]);
