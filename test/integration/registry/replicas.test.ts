@@ -1,0 +1,3 @@
+import { replicasSuite } from './replicas-suite.ts';
+
+replicasSuite('bytes through the registry', { env: {} });
