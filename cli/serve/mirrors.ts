@@ -22,7 +22,7 @@ const knownRealmHosts: Readonly<Record<string, string>> = {
 };
 
 /** An upstream that is silent for so long has failed. */
-const timeoutMs = 20_000;
+const timeoutMs = 30_000;
 
 /** Errors: UserError for a file that cannot be read. */
 export function openMirrors(deps: {

@@ -1,3 +1,4 @@
+import { RefusedCall } from '../../oci/client/answers.ts';
 import type { MirrorLog } from './deps.ts';
 import type { MirrorOptions } from './mirror.ts';
 import { isUnknown, toUpstreamError, UpstreamError } from './upstream-error.ts';
@@ -48,7 +49,7 @@ export function createUpstreamCalls(deps: {
         const told = toUpstreamError(error, mirror.host);
         // Once for a row of failures: every pull meets them.
         if (health.ailment() === undefined || !(told instanceof UpstreamError)) {
-          log.warn({ err: error, upstream: mirror.host }, 'the upstream of a mirror failed');
+          log.warn({ upstream: mirror.host, ...reasonOf(error) }, 'the upstream of a mirror failed');
         }
         if (told instanceof UpstreamError) health.failed(told);
         throw told;
@@ -56,4 +57,9 @@ export function createUpstreamCalls(deps: {
     },
     ailment: (mirror) => healthOf(mirror).ailment(),
   };
+}
+
+/** What an upstream says in its refusal stays out of the log: it has our password and may repeat it. */
+function reasonOf(error: unknown): Record<string, unknown> {
+  return error instanceof RefusedCall ? { answered: error.answered, code: error.code } : { err: error };
 }

@@ -212,6 +212,21 @@ describe('a mirror of a registry that means it harm', () => {
     expect((await mirror.client.listRepositories({ limit: 100 })).entries).not.toContain('plain.test/kind');
   });
 
+  it('repeats nothing that the upstream says of our password', async () => {
+    serve((_path, response, request) => {
+      const message = `you said ${request.headers.authorization ?? 'nothing'}`;
+      if (request.headers.authorization !== basic) return false;
+      response.writeHead(403).end(JSON.stringify({ errors: [{ code: 'DENIED', message, detail: message }] }));
+      return true;
+    });
+
+    const answer = await get('/v2/plain.test/echo/manifests/v1');
+
+    expect(answer).toMatchObject({ status: 403, code: 'DENIED' });
+    expect(answer.body.toString()).not.toContain('you said');
+    expect(mirror.server.output()).not.toContain('you said');
+  });
+
   it('writes neither the password nor signed addresses into its log', () => {
     const output = mirror.server.output();
 
