@@ -449,6 +449,11 @@ export function serviceName(config: Config): string {
   return config.publicUrl === undefined ? 'brickyard' : new URL(config.publicUrl).host;
 }
 
+/** Where the data is, for people. */
+export function storeName({ store: { type, s3 }, data }: Config): string {
+  return type === 's3' ? `s3://${s3.bucket ?? ''}/${s3.prefix}` : data;
+}
+
 function fault(message: string, hint?: string): ValueFault[] {
   return [{ path: [], message, ...(hint === undefined ? {} : { hint }) }];
 }

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import { untilSignal } from '../../core/process.ts';
 import { UserError } from '../../core/user-error.ts';
-import { checkListenAddress, readConfig } from '../config.ts';
+import { checkListenAddress, readConfig, storeName } from '../config.ts';
 import type { CliContext } from '../context.ts';
 import { formatListenAddress } from '../listen-address.ts';
 import type { ServeRole } from '../serve/messages.ts';
@@ -54,12 +54,12 @@ async function serve(context: CliContext, wanted: readonly ServeRole[], flags: S
   if (supervisor === undefined) return;
   if (http) {
     const url = `http://${formatListenAddress({ host: address.host, port: supervisor.port })}`;
-    context.stderr(`brickyard: listening on ${url}, data in ${config.data}\n`);
+    context.stderr(`brickyard: listening on ${url}, data in ${storeName(config)}\n`);
     if (config.auth.htpasswd === undefined) {
       context.stderr('brickyard: no authentication: whoever reaches this address may do everything\n');
     }
   } else {
-    context.stderr(`brickyard: building, data in ${config.data}\n`);
+    context.stderr(`brickyard: building, data in ${storeName(config)}\n`);
   }
   await stopped;
   await supervisor.stop();

@@ -44,6 +44,10 @@ export async function startHttpProcess(
       return undefined;
     },
   });
+  // Requests fail with 503 until the store answers; why it does not is said once, at the start.
+  store
+    .get('auth/ready')
+    .catch((error: unknown) => log.error({ err: error }, 'the object store cannot be used'));
   const { app } = http;
   const { maxUploads } = config.registry;
   const context = createStoreContext({ store });
