@@ -3,6 +3,7 @@ import type { RepositoryReport } from '../oci/copy/copy-repositories.ts';
 import type { CliContext } from './context.ts';
 import { describeCounts } from './copy-report.ts';
 import { createProgress, lineProgress } from './progress.ts';
+import { withoutControls } from './text.ts';
 
 /** Shows a copy: bars on a terminal, elsewhere a line for each repository that is done. */
 export interface ShownCopy {
@@ -36,7 +37,7 @@ export function showCopy(context: Pick<CliContext, 'stderr'>, options: ShownCopy
     onRepository(report) {
       done += 1;
       if (terminal && repositories !== undefined) progress.update('repositories', done, repositories);
-      else progress.finish(report.to, describeRepository(report));
+      else progress.finish(withoutControls(report.to), describeRepository(report));
     },
     close: () => progress.close(),
   };

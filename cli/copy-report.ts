@@ -3,7 +3,7 @@ import { CopyAborted, CopyFault } from '../oci/copy/copy-fault.ts';
 import type { CopyReport } from '../oci/copy/copy-repositories.ts';
 import type { CopyCounts } from '../oci/copy/counts.ts';
 import { isOciError } from '../oci/errors.ts';
-import { formatBytes } from './text.ts';
+import { formatBytes, withoutControls } from './text.ts';
 
 /** Addresses or folders, for what is said of them. */
 export interface CopySides {
@@ -22,7 +22,7 @@ export function explainCopy(error: unknown, sides: CopySides): unknown {
   if (!(error instanceof CopyFault)) return error;
   const { side, subject, cause } = error;
   const where = sides[side];
-  const say = (text: string): UserError => new UserError(text, { cause: error });
+  const say = (text: string): UserError => new UserError(withoutControls(text), { cause: error });
   if (isOciError(cause, 'UNAUTHORIZED')) {
     return say(
       `${where} wants you to sign in: brickyard login ${where}   (what docker login keeps is used too)`,
@@ -64,8 +64,9 @@ export function finishReport(
   { json, dryRun }: { readonly json: boolean; readonly dryRun: boolean },
 ): void {
   const { repositories, images, counts, failures, notices, unlisted, ended } = report;
-  for (const { image, notice } of notices) print.stderr(`note: ${image}: ${notice}\n`);
-  for (const { image, side, reason } of failures) print.stderr(`failed: ${image}: ${side}: ${reason}\n`);
+  for (const { image, notice } of notices) print.stderr(`note: ${withoutControls(`${image}: ${notice}`)}\n`);
+  for (const { image, side, reason } of failures)
+    print.stderr(`failed: ${withoutControls(`${image}: ${side}: ${reason}`)}\n`);
   if (unlisted > 0) print.stderr(`… and ${unlisted} more\n`);
   if (json) {
     const words = ended === undefined ? {} : { ended: ended.message };

@@ -45,11 +45,24 @@ export async function openServerBases(
   };
 }
 
-/** `team/app`, `team/app:tag`, `team/app@sha256:…`, with or without the server's own host in front. Errors: UserError. */
-export function parseServerReference(text: string): ImageReference {
+/** `team/app`, `team/app:tag`, `team/app@sha256:…`, with or without the server's own host in front. Errors: UserError, also for another host's. */
+export function parseServerReference(
+  context: Pick<CliContext, 'env'>,
+  text: string,
+  server: string | undefined,
+): ImageReference {
   const reference = parseImageReference(text);
   if (reference === undefined) {
     throw new UserError(`"${text}" is no image reference, such as team/app:main`, { exitCode: 2 });
+  }
+  const url = new URL(serverUrl(context, server));
+  const { host } = reference;
+  // What is said of another registry must not be done to a repository of the same name here.
+  if (host !== undefined && new URL(`${url.protocol}//${host}`).host !== url.host) {
+    throw new UserError(
+      `"${text}" is at ${host}, and this talks to ${url.host}: say --server ${host}, or ${url.host}/${text} for a repository of that name`,
+      { exitCode: 2 },
+    );
   }
   return reference;
 }

@@ -14,3 +14,8 @@ export function formatBytes(bytes: number): string {
   }
   return `${unit === 0 || value >= 99.5 ? value.toFixed(0) : value.toFixed(1)} ${units[unit]}`;
 }
+
+/** Text that others wrote, for a terminal: what could move its cursor, rename its window or turn the line around is shown as �. */
+export function withoutControls(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, '\ufffd');
+}

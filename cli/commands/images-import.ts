@@ -10,6 +10,7 @@ import { serverUrl } from '../credentials.ts';
 import { openRegistryAt } from '../image-place.ts';
 import { type ImportSource, openImportSource } from '../import/import-source.ts';
 import { parseRepositoryChoice } from '../import/repository-choice.ts';
+import { withoutControls } from '../text.ts';
 import { untilInterrupted } from '../until-interrupted.ts';
 import { parseCount } from './images-copy.ts';
 
@@ -61,7 +62,7 @@ async function importImages(context: CliContext, written: string, flags: ImportF
     source = await openImportSource(context, written, {
       choice,
       tokenHosts: flags.tokenHost ?? [],
-      onNotice: (notice) => context.stderr(`note: ${notice}\n`),
+      onNotice: (notice) => context.stderr(`note: ${withoutControls(notice)}\n`),
     });
     if (source.url === url && prefix === '') {
       throw new UserError(

@@ -21,7 +21,7 @@ export function registerImagesRemove(images: Command, context: CliContext): void
     .option('--server <url>', 'server to talk to (default: BRICKYARD_SERVER or this machine)')
     .option('--yes', 'delete a whole repository without asking')
     .action(async (text: string, flags: RemoveFlags) => {
-      const { repository, tag, digest } = parseServerReference(text);
+      const { repository, tag, digest } = parseServerReference(context, text, flags.server);
       if (tag === undefined && digest === undefined) {
         const manifests = await removeRepository(context, repository, flags);
         context.stderr(

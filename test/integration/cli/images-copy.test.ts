@@ -198,6 +198,50 @@ describe('images copy between two servers', () => {
   });
 });
 
+describe('the other image commands', () => {
+  const images = (...args: string[]) =>
+    brickyard(['images', ...args], { home: home.path, server: first.url });
+
+  it('show platforms, signatures, and what a signature is about', async () => {
+    const index = await images('inspect', `${first.host}/team/app:1.0`);
+    expect(index.stdout).toContain(
+      `referrer     ${manifest('signature').digest}  application/vnd.example.signature`,
+    );
+    const multi = await images('inspect', 'team/app:multi');
+    expect(multi.stdout).toContain(`platform     linux/arm64  ${manifest('arm64').digest}`);
+    const signature = await images('inspect', `team/app@${manifest('signature').digest}`, '--json');
+    expect(JSON.parse(signature.stdout)).toMatchObject({
+      subject: manifest('index').digest,
+      artifactType: 'application/vnd.example.signature',
+    });
+  });
+
+  it('do to no repository of this server what was said of another one', async () => {
+    for (const args of [
+      ['rm', 'quay.io/team/app', '--yes'],
+      ['rm', 'quay.io/team/app:plain'],
+      ['inspect', 'quay.io/team/app:plain'],
+      ['tags', '127.0.0.1:1/team/app'],
+    ]) {
+      const { code, stderr } = await images(...args);
+      expect(code).toBe(2);
+      expect(stderr).toContain('and this talks to');
+    }
+    expect((await images('tags', `${first.host}/team/app`)).stdout).toBe('1.0\nmulti\nplain\n');
+  });
+
+  it('write nothing to a terminal that would move its cursor', async () => {
+    const annotations = { title: 'fine\u001b[2Jgone\u202e' };
+    await pushContent(source, {
+      'team/escape': { manifests: { a: { annotations } }, tags: { '1': 'a' } },
+    });
+
+    const { stdout } = await images('inspect', 'team/escape:1');
+
+    expect(stdout).toContain('annotation   title=fine\ufffd[2Jgone\ufffd');
+  });
+});
+
 describe('images copy and a docker-registry with accounts', () => {
   let peer: TestDockerRegistry;
   beforeAll(async () => {

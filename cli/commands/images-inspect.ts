@@ -1,0 +1,141 @@
+import { formatPlatformName } from '../../oci/copy/choose-platform.ts';
+import { type Digest, parseDigest } from '../../oci/digest.ts';
+import { isOciError } from '../../oci/errors.ts';
+import { parseManifest } from '../../oci/manifest.ts';
+import { isManifestType } from '../../oci/media-types.ts';
+import type { ImageReference } from '../../oci/reference.ts';
+import type { Registry } from '../../oci/registry.ts';
+import { formatBytes, withoutControls } from '../text.ts';
+
+export interface InspectedImage {
+  readonly repository: string;
+  readonly digest: string;
+  readonly mediaType: string;
+  readonly artifactType?: string;
+  /** What it signs or describes. */
+  readonly subject?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly platforms?: readonly { digest: string; platform: string }[];
+  readonly layers?: readonly { digest: string; size: number }[];
+  /** The image configuration's `config`: Env, Entrypoint, Cmd, Labels … */
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** As App.yaml declared them. */
+  readonly roles?: unknown;
+  /** Signatures and whatever else names it as its subject; the first hundred. */
+  readonly referrers?: readonly { digest: string; artifactType?: string }[];
+}
+
+const maxReferrers = 100;
+/** No configuration is larger, and it is held in memory. */
+const maxConfigBytes = 4 * 1024 * 1024;
+
+/** What an image is made of. A configuration or roles that cannot be read are left out. Errors: OciError. */
+export async function inspectImage(
+  registry: Registry,
+  { repository, tag, digest: wanted }: ImageReference,
+): Promise<InspectedImage> {
+  const { descriptor, bytes } = await registry.getManifest(repository, wanted ?? tag ?? 'latest');
+  const { digest, mediaType } = descriptor;
+  const manifest = parseManifest(bytes, isManifestType(mediaType) ? mediaType : '');
+  const referrers = await listReferrers(registry, repository, digest);
+  const found: InspectedImage = {
+    repository,
+    digest,
+    mediaType: manifest.mediaType,
+    ...(manifest.artifactType === undefined ? {} : { artifactType: manifest.artifactType }),
+    ...(manifest.subject === undefined ? {} : { subject: manifest.subject.digest }),
+    ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
+    ...(referrers.length === 0 ? {} : { referrers }),
+  };
+  if (manifest.kind === 'index') {
+    const platforms = manifest.manifests.map((child) => ({
+      digest: child.digest,
+      platform: child.platform === undefined ? 'unknown' : formatPlatformName(child.platform),
+    }));
+    return { ...found, platforms };
+  }
+  const layers = manifest.layers.map((layer) => ({ digest: layer.digest, size: layer.size }));
+  const config =
+    manifest.config?.mediaType.includes('image') === true
+      ? await readConfig(registry, repository, manifest.config.digest)
+      : undefined;
+  if (config === undefined) return { ...found, layers };
+  const roles = readRoles(config['Labels']);
+  return { ...found, layers, config, ...(roles === undefined ? {} : { roles }) };
+}
+
+/** For people. */
+export function describeImage(image: InspectedImage): readonly string[] {
+  const lines = [
+    `repository   ${image.repository}`,
+    `digest       ${image.digest}`,
+    `type         ${image.mediaType}`,
+  ];
+  if (image.artifactType !== undefined) lines.push(`artifact     ${image.artifactType}`);
+  if (image.subject !== undefined) lines.push(`about        ${image.subject}`);
+  for (const { digest, platform } of image.platforms ?? []) lines.push(`platform     ${platform}  ${digest}`);
+  for (const { digest, size } of image.layers ?? [])
+    lines.push(`layer        ${digest}  ${formatBytes(size)}`);
+  for (const [name, value] of Object.entries(image.config ?? {})) {
+    if (name !== 'Labels') lines.push(`${name.toLowerCase().padEnd(13)}${JSON.stringify(value)}`);
+  }
+  for (const [name, value] of Object.entries(image.annotations ?? {}))
+    lines.push(`annotation   ${name}=${value}`);
+  for (const { digest, artifactType } of image.referrers ?? [])
+    lines.push(`referrer     ${digest}  ${artifactType ?? ''}`.trimEnd());
+  if (image.roles !== undefined) lines.push('roles', ...JSON.stringify(image.roles, null, 2).split('\n'));
+  return lines.map(withoutControls);
+}
+
+async function listReferrers(
+  registry: Registry,
+  repository: string,
+  digest: Digest,
+): Promise<{ digest: string; artifactType?: string }[]> {
+  const { entries } = await registry.listReferrers(repository, digest, { limit: maxReferrers });
+  return entries.map((entry) => ({
+    digest: entry.digest,
+    ...(entry.artifactType === undefined ? {} : { artifactType: entry.artifactType }),
+  }));
+}
+
+async function readConfig(
+  registry: Registry,
+  repository: string,
+  digest: string,
+): Promise<Record<string, unknown> | undefined> {
+  try {
+    const { body, size } = await registry.getBlob(repository, parseDigest(digest));
+    if (size > maxConfigBytes) {
+      body.destroy();
+      return undefined;
+    }
+    const chunks: Buffer[] = [];
+    for await (const chunk of body as AsyncIterable<Buffer>) chunks.push(chunk);
+    const image = parseObject(Buffer.concat(chunks).toString('utf8'));
+    return image === undefined ? undefined : (asObject(image['config']) ?? {});
+  } catch (error) {
+    // A sparse image is an image still.
+    if (isOciError(error, 'BLOB_UNKNOWN')) return undefined;
+    throw error;
+  }
+}
+
+function readRoles(labels: unknown): unknown {
+  const text = asObject(labels)?.['org.brickyard.roles'];
+  return typeof text === 'string' ? parseObject(text) : undefined;
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    return asObject(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+function asObject(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : undefined;
+}
