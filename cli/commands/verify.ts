@@ -31,6 +31,7 @@ const otherPrefixes = [
   'git',
   'git-intents',
   'logs',
+  'probe',
   'queue',
   'queue-order',
 ];

@@ -19,8 +19,9 @@ import {
   uploadKey,
 } from '../../../../registry/store/paths.ts';
 import { type PointerHeader, readPointer } from '../../../../registry/store/pointer.ts';
-import { buryRecord, replaceRecord } from '../../../../registry/store/record.ts';
+import { buryRecord, readRecord, replaceRecord } from '../../../../registry/store/record.ts';
 import { readTag } from '../../../../registry/store/tags.ts';
+import type { SessionHeader } from '../../../../registry/store/upload-session.ts';
 import { createStoredRegistry } from '../../../../registry/stored-registry.ts';
 import type { Finding } from '../../../../registry/verify/finding.ts';
 import { type VerifyOptions, verifyStore } from '../../../../registry/verify/verify-store.ts';
@@ -293,6 +294,20 @@ describe('verification', () => {
         await store.put('catalog/..A', layer);
       },
       Array.from({ length: 7 }, () => 'note unknown-key'),
+    ],
+    [
+      'pieces of an upload that is under way, which are none of it',
+      async () => {
+        const { id } = await registry.startUpload(repository);
+        const { header } = await readRecord<SessionHeader>(context(), uploadKey(id));
+        await store.put(`${header?.dataKey}/piece`, layer);
+      },
+      [],
+    ],
+    [
+      'pieces of an upload that is gone',
+      () => store.put('data/ab/ab00/piece', layer),
+      ['garbage unnamed-data'],
     ],
   ])('tells of %s', async (_, harm, expected) => {
     await harm();
