@@ -56,6 +56,23 @@ export const configSchema = Type.Object({
     maximum: 256,
     description: 'Number of HTTP processes; 0 = one for each core.',
   }),
+  /** How a server leaves: first the balancer turns away, then what is under way ends. */
+  shutdown: Type.Object({
+    notReadySeconds: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 600,
+      description:
+        'Seconds after SIGTERM in which /readyz says 503 and requests are still taken: time for a balancer to notice.',
+    }),
+    drainSeconds: Type.Integer({
+      default: 10,
+      minimum: 0,
+      maximum: 86_400,
+      description:
+        'Seconds that requests under way may go on after that; what is left is cut off and can be resumed.',
+    }),
+  }),
   store: Type.Object({
     /** Kind of object store. */
     type: Type.Enum(['filesystem', 's3'], {

@@ -48,6 +48,8 @@ async function serve(context: CliContext, wanted: readonly ServeRole[], flags: S
     },
     httpProcesses: http ? config.processes || availableParallelism() : 0,
     worker: wanted.includes('worker'),
+    // Some more for what comes behind the last request: a build's end, the store.
+    stopWithinMs: (config.shutdown.notReadySeconds + config.shutdown.drainSeconds + 5) * 1000,
     cancelled: stopped,
     say: (line) => context.stderr(`brickyard: ${line}\n`),
   });

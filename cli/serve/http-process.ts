@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { createBuildRoutes } from '../../builder/http/build-routes.ts';
 import { createGitRoutes } from '../../builder/http/git-routes.ts';
 import { type Builder, createBuilder } from '../../builder/main.ts';
@@ -20,9 +21,6 @@ import { registerHome } from './home.ts';
 import type { ServeOptions } from './messages.ts';
 import { builderDeps, createParts } from './parts.ts';
 
-/** How long requests under way may go on after a stop; what is left then is cut off and can be resumed. */
-const drainMs = 10_000;
-
 /** One process that answers HTTP. Errors: UserError (port in use, configuration). */
 export async function startHttpProcess(
   options: ServeOptions,
@@ -33,6 +31,7 @@ export async function startHttpProcess(
   const { config, log, store, authenticator, registry } = parts;
   addCollectionMetrics(metrics, store);
   const address = checkListenAddress(config, { insecureOpen: options.insecureOpen });
+  let stopping = false;
   const http = createHttpServer({
     log,
     metrics,
@@ -40,6 +39,7 @@ export async function startHttpProcess(
     ...(config.publicUrl === undefined ? {} : { publicUrl: config.publicUrl }),
     trustedProxies: config.trustedProxies,
     notReady: async () => {
+      if (stopping) return 'stopping';
       await store.get('auth/ready');
       return undefined;
     },
@@ -93,7 +93,9 @@ export async function startHttpProcess(
   return {
     port: typeof bound === 'object' && bound !== null ? bound.port : address.port,
     async close() {
-      const cut = setTimeout(() => server.closeAllConnections(), drainMs);
+      stopping = true;
+      await delay(config.shutdown.notReadySeconds * 1000);
+      const cut = setTimeout(() => server.closeAllConnections(), config.shutdown.drainSeconds * 1000);
       await app.close();
       clearTimeout(cut);
       await builder?.close();

@@ -10,6 +10,11 @@ export interface SupervisorOptions {
   readonly httpProcesses: number;
   /** Whether a process for builds runs beside them. */
   readonly worker: boolean;
+  /**
+   * Milliseconds after which a child that was asked to stop is ended; an upload that is still running then continues after the
+   * restart.
+   */
+  readonly stopWithinMs: number;
   /** Ends the start; then the supervisor is undefined. */
   readonly cancelled?: Promise<unknown>;
   /** One line for the operator, e.g. that a child died and was started again. */
@@ -30,9 +35,6 @@ export interface Supervisor {
 const childFlags = ['--expose-gc', '--max-semi-space-size=4'];
 /** glibc gives each thread an arena of its own otherwise, and freed buffers stay in all of them. */
 const childEnvironment = { MALLOC_ARENA_MAX: '2' };
-
-/** After this long a child that was asked to stop is ended; an upload that is still running then continues after the restart. */
-const stopWithinMs = 15_000;
 
 /**
  * Starts the processes of one machine and keeps them running. The processes share nothing but the object store; what passes through here are
@@ -91,7 +93,7 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
       (child) => new Promise<void>((resolve) => child.once('exit', () => resolve())),
     );
     for (const child of children) send(child, { type: 'stop' });
-    const force = setTimeout(killAll, stopWithinMs);
+    const force = setTimeout(killAll, options.stopWithinMs);
     await Promise.all(ended);
     clearTimeout(force);
     process.off('exit', killAll);
