@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -294,6 +295,20 @@ describe('a collector', () => {
       await takeLease(fixture.context, { holder: 'host-a', ttlMs: 60_000 });
       fixture.advance(60_000);
       expect((await collector.run()).complete).toBe(true);
+    });
+
+    it('one whose lease another took stops, and says so', async () => {
+      vi.useRealTimers();
+      const taken = await takeLease(fixture.context, { holder: 'slow', ttlMs: 30 });
+      if ('heldBy' in taken) throw new Error('the lease was not free');
+      const lost = once(taken.lease.signal, 'abort');
+      // As if it had said nothing for longer than that.
+      await fixture.store.delete('gcq/lease');
+      const other = await takeLease(fixture.context, { holder: 'other', ttlMs: 60_000 });
+      await lost;
+      await taken.lease.release();
+      await expect(open().run()).rejects.toThrow('other');
+      if ('lease' in other) await other.lease.release();
     });
 
     it('two that work at once do no harm', async () => {

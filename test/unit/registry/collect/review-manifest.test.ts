@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { ObjectStore } from '../../../../core/object-store/object-store.ts';
 import { mediaTypes } from '../../../../oci/media-types.ts';
 import { reviewManifest } from '../../../../registry/collect/review-manifest.ts';
 import { manifestKey, tagKey, tagsOfPrefix } from '../../../../registry/store/paths.ts';
@@ -105,6 +106,28 @@ describe('reviewing an untagged manifest', () => {
     });
     await slow.putManifest(repository, 'v1', image.bytes, mediaTypes.ociManifest);
     expect((await fixture.registry.getManifest(repository, 'v1')).bytes).toEqual(image.bytes);
+  });
+
+  it('a tag that is pushed again is seen although a listing met neither of its two reverse entries', async () => {
+    const tags = tagsOfPrefix(repository, image.digest);
+    await tag();
+    const listing = { objects: [], prefixes: [] };
+    const blind: ObjectStore = {
+      ...fixture.store,
+      list: async (how) => (how.prefix === tags ? listing : fixture.store.list(how)),
+    };
+    const slow = createStoredRegistry({ store: fixture.store, wait: async () => {} });
+    fixture.before('put', tagKey(repository, 'v1'), () =>
+      reviewManifest(createContext(blind), repository, image.digest, { graceMs: 0, olderThanMs: day }),
+    );
+    let whileBoth: string | undefined;
+    fixture.before('delete', tags, async () => {
+      whileBoth = await state();
+    });
+
+    await slow.putManifest(repository, 'v1', image.bytes, mediaTypes.ociManifest);
+
+    expect(whileBoth).toBe('committed');
   });
 
   it('a HEAD renews its life, as clients that get one do not push', async () => {
