@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../../core/log.ts';
+import type { Metrics } from '../../core/metrics.ts';
 import { UserError } from '../../core/user-error.ts';
 import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from '../../oci/client.ts';
 import type { Registry } from '../../oci/registry.ts';
@@ -8,6 +9,7 @@ import { mirrored } from '../../registry/decorators/mirrored.ts';
 import type { MirrorOptions } from '../../registry/mirror/mirror.ts';
 import type { Config } from '../config.ts';
 import { type MirrorConfig, parseUpstream } from '../mirror-config.ts';
+import { mirrorObserver } from './mirror-metrics.ts';
 
 export interface Mirrors {
   /** The registry with its mirrored repositories; the given one where none are configured. */
@@ -32,8 +34,10 @@ export function openMirrors(deps: {
   readonly createSparse: () => Registry;
   readonly cacheDir: string;
   readonly log: Logger;
+  /** Where upstreams are counted. */
+  readonly metrics?: Metrics | undefined;
 }): Mirrors {
-  const { config, registry, createSparse, cacheDir, log } = deps;
+  const { config, registry, createSparse, cacheDir, log, metrics } = deps;
   if (config.mirrors.length === 0) return { registry, close: async () => {} };
   const clients: RegistryClient[] = [];
   const mirrors = config.mirrors.map((mirror): MirrorOptions => {
@@ -55,6 +59,7 @@ export function openMirrors(deps: {
     sparse: createSparse(),
     spoolFolder: join(cacheDir, 'mirror'),
     log,
+    ...(metrics === undefined ? {} : { observer: mirrorObserver(metrics) }),
   });
   return {
     registry: whole,

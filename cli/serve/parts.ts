@@ -50,6 +50,7 @@ export async function createParts(options: ServeOptions, metrics?: Metrics): Pro
     createSparse: () => storedRegistry({ allowMissingBlobs: true, manifestCacheBytes: 1024 * 1024 }),
     cacheDir,
     log,
+    metrics,
   });
   const { htpasswd, rules, tokens } = config.auth;
   const accounts =

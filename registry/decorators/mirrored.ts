@@ -20,12 +20,12 @@ export interface MirroredRegistry extends Registry {
  * Rights are checked by whoever wraps this: nothing is fetched for somebody who may not pull.
  */
 export function mirrored(registry: Registry, deps: MirrorDeps): MirroredRegistry {
-  const { mirrors, sparse, log, clock = Date.now, patienceMs = 5000 } = deps;
+  const { mirrors, sparse, log, observer, clock = Date.now, patienceMs = 5000 } = deps;
   const originOf = createFindOrigin(mirrors);
-  const calls = createUpstreamCalls({ mirrors, log, clock });
+  const calls = createUpstreamCalls({ mirrors, log, observer, clock });
   const fetches = createBlobFetches({ registry, folder: deps.spoolFolder, log });
-  const blobs = createMirroredBlobs({ registry, fetches, ask: calls.ask, clock });
-  const manifests = createMirroredManifests({ registry, sparse, calls, log, clock, patienceMs });
+  const blobs = createMirroredBlobs({ registry, fetches, ask: calls.ask, observer, clock });
+  const manifests = createMirroredManifests({ registry, sparse, calls, log, observer, clock, patienceMs });
 
   /** `method`, where the repository is our own. */
   function ownOnly<A extends unknown[], R>(

@@ -5,6 +5,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { isOciError, OciError } from '../../oci/errors.ts';
 import type { BlobContent, ByteRange, Registry } from '../../oci/registry.ts';
 import type { BlobFetch, BlobFetches } from './blob-fetches.ts';
+import type { MirrorObserver } from './deps.ts';
 import type { Origin } from './mirror.ts';
 import { createSingleFlight } from './single-flight.ts';
 import type { AskUpstream } from './upstream-calls.ts';
@@ -24,9 +25,10 @@ export function createMirroredBlobs(deps: {
   readonly registry: Registry;
   readonly fetches: BlobFetches;
   readonly ask: AskUpstream;
+  readonly observer?: MirrorObserver | undefined;
   readonly clock: () => number;
 }): MirroredBlobs {
-  const { registry, fetches, ask, clock } = deps;
+  const { registry, fetches, ask, observer, clock } = deps;
   const unknown = new LRUCache<string, number>({ max: 10_000 });
   const heads = createSingleFlight<Descriptor>();
 
@@ -66,9 +68,13 @@ export function createMirroredBlobs(deps: {
       for (let round = 1; round <= 3; round += 1) {
         const content = await stored(repository, digest, range);
         if (content !== undefined) return content;
-        const fetch = await fetches.open(repository, digest, () =>
-          asking(origin, repository, digest, () => mirror.upstream.getBlob(name, digest)),
-        );
+        const fetch = await fetches.open(repository, digest, async () => {
+          const coming = await asking(origin, repository, digest, () =>
+            mirror.upstream.getBlob(name, digest),
+          );
+          observer?.fetching(mirror.host, coming.size);
+          return coming;
+        });
         if (fetch === undefined || fetch.spool.closed) continue;
         const body = follow(fetch, range);
         if (fetch.spool.size > waitedBytes) return { size: fetch.spool.size, body };

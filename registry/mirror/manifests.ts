@@ -5,7 +5,7 @@ import { isOciError, OciError } from '../../oci/errors.ts';
 import { childrenOf, parseManifest } from '../../oci/manifest.ts';
 import type { ManifestContent, Registry } from '../../oci/registry.ts';
 import { isStored } from './blob-fetches.ts';
-import type { MirrorLog } from './deps.ts';
+import type { MirrorLog, MirrorObserver } from './deps.ts';
 import type { MirrorOptions, Origin } from './mirror.ts';
 import { createSingleFlight } from './single-flight.ts';
 import type { UpstreamCalls } from './upstream-calls.ts';
@@ -30,10 +30,11 @@ export function createMirroredManifests(deps: {
   readonly sparse: Registry;
   readonly calls: UpstreamCalls;
   readonly log: MirrorLog;
+  readonly observer?: MirrorObserver | undefined;
   readonly clock: () => number;
   readonly patienceMs: number;
 }): MirroredManifests {
-  const { registry, sparse, calls, log, clock, patienceMs } = deps;
+  const { registry, sparse, calls, log, observer, clock, patienceMs } = deps;
   const checked = new LRUCache<string, Checked>({ max: 20_000 });
   const flights = createSingleFlight<ManifestContent>();
 
@@ -179,6 +180,11 @@ export function createMirroredManifests(deps: {
     }
   }
 
+  function withWarning(mirror: MirrorOptions, content: ManifestContent): ManifestContent {
+    observer?.servedStale(mirror.host);
+    return { ...content, warning: `not compared with ${mirror.host}, which does not answer` };
+  }
+
   /** All blobs of an image; of an index any one of its manifests, as nobody pulls every platform. */
   async function isWhole(
     repository: string,
@@ -196,10 +202,6 @@ export function createMirroredManifests(deps: {
         ? getByDigest(origin, repository, reference)
         : getByTag(origin, repository, reference),
   };
-}
-
-function withWarning(mirror: MirrorOptions, content: ManifestContent): ManifestContent {
-  return { ...content, warning: `not compared with ${mirror.host}, which does not answer` };
 }
 
 /** What servers say that do not know what they serve. */

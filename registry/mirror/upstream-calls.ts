@@ -1,5 +1,6 @@
 import { RefusedCall } from '../../oci/client/answers.ts';
-import type { MirrorLog } from './deps.ts';
+import type { OciError } from '../../oci/errors.ts';
+import type { MirrorLog, MirrorObserver, UpstreamOutcome } from './deps.ts';
 import type { MirrorOptions } from './mirror.ts';
 import { isUnknown, toUpstreamError, UpstreamError } from './upstream-error.ts';
 import { createUpstreamHealth } from './upstream-health.ts';
@@ -23,9 +24,10 @@ export interface UpstreamCalls {
 export function createUpstreamCalls(deps: {
   readonly mirrors: readonly MirrorOptions[];
   readonly log: MirrorLog;
+  readonly observer?: MirrorObserver | undefined;
   readonly clock: () => number;
 }): UpstreamCalls {
-  const { log, clock } = deps;
+  const { log, observer, clock } = deps;
   // An upstream that two prefixes share limits both of them together.
   const byHost = new Map(deps.mirrors.map(({ host }) => [host, createUpstreamHealth(clock)]));
   const healthOf = (mirror: MirrorOptions): ReturnType<typeof createUpstreamHealth> => {
@@ -40,13 +42,16 @@ export function createUpstreamCalls(deps: {
       try {
         const value = await call();
         health.answered();
+        observer?.asked(mirror.host, 'answered');
         return { value };
       } catch (error) {
         if (isUnknown(error)) {
           health.answered();
+          observer?.asked(mirror.host, 'unknown');
           return undefined;
         }
         const told = toUpstreamError(error, mirror.host);
+        observer?.asked(mirror.host, outcomeOf(told));
         // Once for a row of failures: every pull meets them.
         if (health.ailment() === undefined || !(told instanceof UpstreamError)) {
           log.warn({ upstream: mirror.host, ...reasonOf(error) }, 'the upstream of a mirror failed');
@@ -57,6 +62,11 @@ export function createUpstreamCalls(deps: {
     },
     ailment: (mirror) => healthOf(mirror).ailment(),
   };
+}
+
+function outcomeOf(error: OciError): UpstreamOutcome {
+  if (error.code === 'DENIED') return 'refused';
+  return error.code === 'TOOMANYREQUESTS' ? 'limited' : 'failed';
 }
 
 /** What an upstream says in its refusal stays out of the log: it has our password and may repeat it. */

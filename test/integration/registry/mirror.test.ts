@@ -188,6 +188,14 @@ describe.each(upstreams)('a mirror of %s', (_, startUpstream) => {
       expect(missing.body.toString()).toContain(`the upstream ${observed.host} does not answer`);
       expect(Number(missing.headers['retry-after'])).toBeGreaterThan(0);
     }
+    const metrics = (await send(url, 'GET', '/metrics')).body.toString();
+    for (const outcome of ['answered', 'unknown', 'limited', 'failed']) {
+      expect(metrics).toMatch(
+        new RegExp(`brickyard_mirror_requests_total{upstream="${observed.host}",outcome="${outcome}"} [1-9]`),
+      );
+    }
+    expect(metrics).toMatch(/brickyard_mirror_stale_total\{.*\} [1-9]/);
+    expect(metrics).toMatch(/brickyard_mirror_blob_bytes_total\{.*\} [1-9]/);
     expect(mirror.server.output()).not.toContain(mirrorAccount.password);
     expect(mirror.server.output()).not.toContain(
       Buffer.from(`${mirrorAccount.username}:${mirrorAccount.password}`).toString('base64'),
