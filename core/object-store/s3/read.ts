@@ -134,7 +134,7 @@ function createResumingStream({ first, reopen, fail, pause, maxAttempts }: Resum
     stream.on('data', (chunk: Buffer) => {
       if (over) return;
       received += chunk.length;
-      failures = 0;
+      if (chunk.length > 0) failures = 0;
       if (received > first.length) {
         over = true;
         body.destroy(fail(new Error('the store sent more than it said')));

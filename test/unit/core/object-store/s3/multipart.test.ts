@@ -189,14 +189,20 @@ describe('an upload to S3', () => {
     const writer = await store.multipart.resume(key, await store.multipart.create(key));
     await writer.write(Buffer.from(bytes.subarray(0, 20)));
     const first = await writer.checkpoint();
-    await writer.write(Buffer.from(bytes.subarray(20)));
+    let arrive = (): void => {};
+    const held = new Promise<void>((resolve) => {
+      arrive = resolve;
+    });
+    memory.before = (operation) => (operation === 'uploadPart' ? held : undefined);
+    const writing = writer.write(Buffer.from(bytes.subarray(20, 2 * part)));
+    await writing;
 
     const second = await writer.checkpoint({ whole: false });
+    arrive();
     const rest = await append(other, second, bytes.subarray(second.offset), { last: true });
     await other.multipart.complete(key, rest);
 
-    expect(first.offset).toBe(20);
-    expect(second.offset).toBeGreaterThanOrEqual(20);
+    expect([first.offset, second.offset]).toEqual([20, 20]);
     expect(requests('put')).toBe(1);
     expect(object()?.equals(bytes)).toBe(true);
     await writer.close();
@@ -265,6 +271,52 @@ describe('an upload to S3', () => {
     await expect(late[0]?.()).rejects.toThrow('PreconditionFailed');
 
     expect(object()?.toString()).toBe('short and long');
+  });
+
+  it('never goes on from what another writer put there when its parts are gone', async () => {
+    const begun = await store.multipart.create(key);
+    await append(other, begun, Buffer.alloc(part - 1, 't'), { last: true });
+    const state = await append(store, begun, Buffer.alloc(2 * part + 5, 'm'));
+    for await (const upload of store.multipart.incomplete()) await upload.abort();
+
+    await expect(store.multipart.complete(key, json(state))).rejects.toThrow(MultipartUnknown);
+    await expect(append(store, state, Buffer.alloc(3 * part), { last: true })).rejects.toThrow(
+      MultipartUnknown,
+    );
+  });
+
+  it('may be told to another server while it goes on', async () => {
+    let seed = 7;
+    const random = (below: number): number => {
+      seed = (seed * 48_271) % 2_147_483_647;
+      return seed % below;
+    };
+    for (let round = 0; round < 60; round++) {
+      memory = createMemoryWire({ minimumPart: part });
+      memory.before = async () => {
+        for (let turns = random(6); turns > 0; turns--) await new Promise(setImmediate);
+      };
+      const [first, second] = [openDriver(memory), openDriver(memory)];
+      const bytes = randomBytes(random(1200) + 1);
+      const writer = await first.multipart.resume(key, await first.multipart.create(key));
+      const told: Promise<[number, MultipartState]>[] = [];
+      for (let at = 0; at < bytes.length; ) {
+        const size = Math.min(bytes.length - at, random(90) + 1);
+        await writer.write(Buffer.from(bytes.subarray(at, at + size)));
+        at += size;
+        if (random(3) > 0) continue;
+        const goal = at;
+        told.push(writer.checkpoint().then((state) => [goal, json(state)]));
+      }
+      const states = await Promise.all(told);
+      await writer.close();
+
+      for (const [goal, state] of states) expect(state.offset).toBe(goal);
+      const [, state] = states[random(Math.max(1, states.length))] ?? [0, await second.multipart.create(key)];
+      const end = await append(second, state, bytes.subarray(state.offset), { last: random(2) === 0 });
+      await second.multipart.complete(key, end);
+      expect(object()?.equals(bytes), `round ${round}`).toBe(true);
+    }
   });
 
   it('is completed once by many at the same time', async () => {
