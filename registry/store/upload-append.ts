@@ -9,6 +9,7 @@ import { OciError } from '../../oci/errors.ts';
 import type { WriteOptions } from '../../oci/registry.ts';
 import { inlineLimit } from './blob-commit.ts';
 import type { StoreContext } from './context.ts';
+import { dataKey } from './paths.ts';
 import { createUploadBody, readHead, type UploadBody } from './upload-body.ts';
 import { createNativeHash, createSavableHash, type UploadHash } from './upload-hash.ts';
 import { busyUpload, readSession, replaceSession, type Session, unknownUpload } from './upload-session.ts';
@@ -105,11 +106,12 @@ async function appendInline(
 }
 
 async function beginMultipart(context: StoreContext, id: string, session: Session): Promise<Session> {
-  const { dataKey } = session.header;
-  const multipart = await context.store.multipart.create(dataKey);
-  const begun = await replaceSession(context, id, session, { multipart });
+  // A key of its own: where two replicas begin at once, the loser drops everything under his.
+  const key = dataKey(context.random());
+  const multipart = await context.store.multipart.create(key);
+  const begun = await replaceSession(context, id, session, { dataKey: key, multipart });
   if (begun !== undefined) return begun;
-  await context.store.multipart.abort(dataKey, multipart);
+  await context.store.multipart.abort(key, multipart);
   throw busyUpload();
 }
 
@@ -190,9 +192,11 @@ async function checkpoint(
   const multipart = await writer.checkpoint(options);
   const changes = { multipart, offset: multipart.offset, hash };
   const written = await replaceSession(context, id, session, changes, empty);
-  // Cancelled, or reaped as abandoned.
-  if (written === undefined) throw unknownUpload(id);
-  return written;
+  if (written !== undefined) return written;
+  // Another replica was faster; or the session was cancelled, or reaped as abandoned: then reading it says so.
+  const { repository, owner } = session.header;
+  const { header } = await readSession(context, repository, id, owner === undefined ? {} : { owner });
+  throw header.state === 'open' ? busyUpload() : unknownUpload(id);
 }
 
 /** A hash over everything that the multipart upload holds; the payload is still to be written to both. */
