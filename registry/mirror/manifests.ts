@@ -37,6 +37,8 @@ export function createMirroredManifests(deps: {
   const { registry, sparse, calls, log, observer, clock, patienceMs } = deps;
   const checked = new LRUCache<string, Checked>({ max: 20_000 });
   const flights = createSingleFlight<ManifestContent>();
+  /** Upstreams that keep somebody waiting beyond patience just now: the next one need not wait as well. */
+  const slow = new Set<string>();
 
   async function stored(repository: string, reference: string): Promise<ManifestContent | undefined> {
     try {
@@ -85,7 +87,8 @@ export function createMirroredManifests(deps: {
     const content = await stored(repository, tag);
     if (content === undefined) return flights(key, () => revalidate(origin, repository, tag));
     if (known !== undefined) return content;
-    if (calls.ailment(mirror) !== undefined && (await isWhole(repository, content))) {
+    const inTrouble = slow.has(mirror.host) || calls.ailment(mirror) !== undefined;
+    if (inTrouble && (await isWhole(repository, content))) {
       return withWarning(mirror, content);
     }
     const flight = flights(key, () => revalidate(origin, repository, tag));
@@ -170,7 +173,11 @@ export function createMirroredManifests(deps: {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       const error = new UpstreamError('UNAVAILABLE', `the upstream ${mirror.host} is slow`);
-      timer = setTimeout(() => reject(error), patienceMs);
+      timer = setTimeout(() => {
+        slow.add(mirror.host);
+        flight.finally(() => slow.delete(mirror.host)).catch(() => {});
+        reject(error);
+      }, patienceMs);
     });
     try {
       return await Promise.race([flight, late]);

@@ -1,5 +1,5 @@
 import { buffer } from 'node:stream/consumers';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { isDigest } from '../../../../oci/digest.ts';
 import { OciError } from '../../../../oci/errors.ts';
 import { mediaTypes } from '../../../../oci/media-types.ts';
@@ -152,7 +152,14 @@ describe('a mirrored manifest', () => {
 
     expect(descriptor.digest).toBe(manifests.image.digest);
     expect(warning).toBeDefined();
+    // One waited, and the next ones need not, for this tag or another one.
+    fixture.calls.length = 0;
+    expect((await fixture.registry.getManifest(hub, 'latest')).warning).toBeDefined();
+    expect(fixture.calls).toEqual([]);
     asked.resolve();
+    await vi.waitFor(async () => {
+      expect((await fixture.registry.getManifest(hub, 'latest')).warning).toBeUndefined();
+    });
   });
 
   it('leaves an upstream alone for as long as it asks to be', async () => {
