@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { createLogger } from '../../core/log.ts';
 import { UserError } from '../../core/user-error.ts';
@@ -76,6 +77,7 @@ async function collectGarbage(context: CliContext, flags: GcFlags): Promise<void
     if (!report.complete) throw new UserError('stopped before the end');
   } catch (error) {
     if (error instanceof CollectionRefused) throw new UserError(refusal(error), { cause: error });
+    if (error instanceof CollectorBusy) throw new UserError(`stopped; ${error.message}`, { cause: error });
     throw error;
   } finally {
     progress.close();
@@ -99,7 +101,10 @@ async function runWhenFree(
       if (!(error instanceof CollectorBusy) || options.signal?.aborted === true) throw error;
       if (!told) context.stderr(`waiting: ${error.heldBy} is collecting\n`);
       told = true;
-      await new Promise((resolve) => setTimeout(resolve, Math.min(1000, error.waitMs)));
+      const { signal } = options;
+      await sleep(Math.min(1000, error.waitMs), undefined, signal === undefined ? {} : { signal }).catch(
+        () => {},
+      );
     }
   }
 }
