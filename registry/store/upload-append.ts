@@ -11,7 +11,7 @@ import { inlineLimit } from './blob-commit.ts';
 import type { StoreContext } from './context.ts';
 import { dataKey } from './paths.ts';
 import { createUploadBody, readHead, type UploadBody } from './upload-body.ts';
-import { createNativeHash, createSavableHash, type UploadHash } from './upload-hash.ts';
+import { createNativeHash, createSavableHash, noHash, type UploadHash } from './upload-hash.ts';
 import { busyUpload, readSession, replaceSession, type Session, unknownUpload } from './upload-session.ts';
 
 /** While a long body streams, the session learns of it so often: a server that is killed loses no more than this. */
@@ -129,7 +129,7 @@ async function appendTo(
   try {
     const first = head.length > 0 ? head : await body.next();
     if (first !== undefined) {
-      const hash = await hashSoFar(context, session, options);
+      const hash = await hashSoFar(session, options);
       let unsaved = 0;
       let saved = context.clock();
       const keep = async (chunk: Buffer): Promise<void> => {
@@ -199,20 +199,22 @@ async function checkpoint(
   throw header.state === 'open' ? busyUpload() : unknownUpload(id);
 }
 
-/** A hash over everything that the multipart upload holds; the payload is still to be written to both. */
-async function hashSoFar(context: StoreContext, session: Session, options: HashOptions): Promise<UploadHash> {
-  const { header, payload } = session;
+/**
+ * A hash over everything that the multipart upload holds; the payload is still to be written to both. Where nothing was kept that could go on
+ * (the request before broke off, or hashed natively), nothing is hashed: the end reads all bytes, once, however many requests follow.
+ */
+async function hashSoFar({ header, payload }: Session, options: HashOptions): Promise<UploadHash> {
   const algorithm = options.algorithm ?? header.algorithm ?? 'sha256';
   const offset = payload.length > 0 ? 0 : header.offset;
-  const saved = header.hash;
-  if (saved?.state !== undefined && saved.offset === offset && saved.algorithm === algorithm && offset > 0) {
+  if (offset === 0) {
+    const savable = options.final !== true && options.chunked === true;
+    return savable ? createSavableHash(algorithm) : createNativeHash(algorithm);
+  }
+  const { hash: saved } = header;
+  if (saved?.state !== undefined && saved.offset === offset && saved.algorithm === algorithm) {
     return createSavableHash(algorithm, saved);
   }
-  // A second body without Content-Range may be followed by a third: what is read again here is read again only once.
-  const savable = options.final !== true && (options.chunked === true || offset > 0);
-  const hash = savable ? await createSavableHash(algorithm) : createNativeHash(algorithm);
-  if (offset > 0) await rehash(context, session, hash);
-  return hash;
+  return noHash;
 }
 
 /** Feeds `hash` with what arrived in earlier requests. */

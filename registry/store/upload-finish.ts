@@ -108,7 +108,7 @@ async function digestOfSession(context: StoreContext, session: Session, wanted: 
   if (known !== undefined) return known;
   const hash = createNativeHash(algorithm);
   await rehash(context, session, hash);
-  return hash.finish().digest as Digest;
+  return hash.finish().digest;
 }
 
 function isInline(session: Session): boolean {

@@ -15,20 +15,25 @@ export interface SavedHash {
 }
 
 export interface UploadHash {
-  readonly algorithm: DigestAlgorithm;
   update(chunk: Uint8Array): void;
   /** What can be kept in mid-stream; undefined for a native hash. */
   state(): SavedHash | undefined;
   /** What to keep at the end of a request. Ends a native hash. */
-  finish(): SavedHash;
+  finish(): SavedHash | undefined;
 }
 
+export interface NativeHash extends UploadHash {
+  finish(): SavedHash & { readonly digest: Digest };
+}
+
+/** For bytes whose beginning was not hashed. */
+export const noHash: UploadHash = { update: () => {}, state: () => undefined, finish: () => undefined };
+
 /** For bytes that come in one request: the fast way. */
-export function createNativeHash(algorithm: DigestAlgorithm): UploadHash {
+export function createNativeHash(algorithm: DigestAlgorithm): NativeHash {
   const hash = createHash(algorithm);
   let offset = 0;
   return {
-    algorithm,
     update(chunk) {
       hash.update(chunk);
       offset += chunk.length;
@@ -48,7 +53,6 @@ export async function createSavableHash(algorithm: DigestAlgorithm, saved?: Save
     state: Buffer.from(hash.save()).toString('base64'),
   });
   return {
-    algorithm,
     update(chunk) {
       hash.update(chunk);
       offset += chunk.length;
