@@ -41,7 +41,7 @@ async function startOnCeph(pick: (items: readonly number[]) => number): Promise<
     environment: storeEnvironment(store),
     async crash(index) {
       await cluster.stop(index, 'SIGKILL');
-      await cluster.restart(index);
+      await inTime(cluster.restart(index), index);
     },
     output: () => cluster.output(),
     async close() {
@@ -49,6 +49,19 @@ async function startOnCeph(pick: (items: readonly number[]) => number): Promise<
       await ceph.stop();
     },
   };
+}
+
+/** A server that does not start is a fault, and no reason to wait for ever. */
+async function inTime<T>(starting: Promise<T>, index: number): Promise<T> {
+  const late = AbortSignal.timeout(60_000);
+  return Promise.race([
+    starting,
+    new Promise<never>((_, reject) => {
+      late.addEventListener('abort', () =>
+        reject(new Error(`replica ${index} did not start within a minute`)),
+      );
+    }),
+  ]);
 }
 
 /** Processes of one machine that share a folder. */
@@ -78,7 +91,7 @@ async function startOnFiles(pick: (items: readonly number[]) => number): Promise
       running.delete(index);
       await server.stop('SIGKILL');
       earlier += server.output();
-      servers[index] = await start(server.port);
+      servers[index] = await inTime(start(server.port), index);
       running.add(index);
     },
     output: () => earlier + servers.map((server) => server.output()).join(''),

@@ -77,11 +77,16 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
     const { environment } = cluster;
     collectors = startCollectors({ count: collectorCount, graceMs, pauseMs: 2000, environment, counts });
     const isOver = (): boolean => Date.now() - started >= seconds * 1000;
+    const late = setTimeout(
+      () => say(`half a minute late: ${counts.askedAgain} sent again, ${http.waiting().join(', ')}`),
+      (seconds + 30) * 1000,
+    );
     await Promise.all([
       ...[...synthetic, ...real].map((client) => work(client, counts, isOver)),
       killNowAndThen(cluster, collectors, counts, random.fork('kills'), isOver),
       tell(say, counts, started, isOver),
     ]);
+    clearTimeout(late);
     await collectors.stop();
     say(`${options.mode}: reading everything that was acknowledged …`);
     await checkAll(synthetic, real, http, counts);

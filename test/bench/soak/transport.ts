@@ -16,17 +16,26 @@ export interface SoakHttp {
   ): Promise<Answer & { readonly retried: boolean }>;
   /** `work` again and again until no connection breaks under it. */
   persist<T>(work: (tries: number) => Promise<T>): Promise<T>;
+  /** Requests that are not answered yet. */
+  waiting(): readonly string[];
   close(): void;
 }
 
 export function createSoakHttp(base: string, counts: SoakCounts): SoakHttp {
   const http = createHttp(() => base, patienceMs);
+  const waiting = new Map<symbol, { readonly what: string; readonly since: number }>();
   const once: Http = {
     ...http,
     async send(method, path, options) {
-      const answer = await http.send(method, path, options);
-      if (answer.status < 502 || answer.status > 504) return answer;
-      throw new ConnectionLost(`${method} ${path}: ${answer.status}`);
+      const mark = Symbol();
+      waiting.set(mark, { what: `${method} ${path}`, since: Date.now() });
+      try {
+        const answer = await http.send(method, path, options);
+        if (answer.status < 502 || answer.status > 504) return answer;
+        throw new ConnectionLost(`${method} ${path}: ${answer.status}`);
+      } finally {
+        waiting.delete(mark);
+      }
     },
   };
   async function persist<T>(work: (tries: number) => Promise<T>): Promise<T> {
@@ -44,6 +53,10 @@ export function createSoakHttp(base: string, counts: SoakCounts): SoakHttp {
   return {
     once,
     persist,
+    waiting: () =>
+      [...waiting.values()].map(
+        ({ what, since }) => `${what} since ${((Date.now() - since) / 1000).toFixed(1)} s`,
+      ),
     send: (method, path, options) =>
       persist(async (tries) => ({ ...(await once.send(method, path, options)), retried: tries > 1 })),
     close: () => http.close(),

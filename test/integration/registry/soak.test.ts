@@ -4,7 +4,7 @@ import { describeFaults, soakTable } from '../../bench/soak/report.ts';
 import { runSoak } from '../../bench/soak/run-soak.ts';
 
 /** Of both modes together; the work around them takes about half a minute more. */
-const seconds = Number(process.env['BRICKYARD_SOAK_SECONDS'] ?? 150);
+const seconds = Number(process.env['BRICKYARD_SOAK_SECONDS'] ?? 130);
 const seed = process.env['BRICKYARD_TEST_SEED'] ?? Date.now().toString(36);
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
