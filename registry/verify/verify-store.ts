@@ -1,12 +1,12 @@
 import { LRUCache } from 'lru-cache';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import { pacedStore } from '../collect/paced-store.ts';
 import { walkFolders } from '../collect/walk.ts';
 import { createStoreContext } from '../store/create-context.ts';
 import { isUnder } from '../store/paths.ts';
 import { createExaminer } from './examiner.ts';
 import { type Finding, type FindingKind, finding, type Severity } from './finding.ts';
 import { createKeyPartitions } from './key-partitions.ts';
-import { pacedStore } from './paced-store.ts';
 import { emptyCounts, type Verification, type VerifyCounts, type VerifyStep } from './verification.ts';
 import { verifyBlobs } from './verify-blobs.ts';
 import { verifyData } from './verify-data.ts';
@@ -57,8 +57,12 @@ const progressEvery = 100;
 export async function verifyStore(options: VerifyOptions): Promise<VerifyResult> {
   const { store, onFinding, onProgress, parallel = 32, requestsPerSecond = 0 } = options;
   const plain = createStoreContext({ ...options, store });
-  const paced = pacedStore(store, { perSecond: requestsPerSecond, wait: plain.wait });
-  const context = { ...plain, store: paced.store };
+  let requests = 0;
+  const onRequest = (): void => void requests++;
+  const context = {
+    ...plain,
+    store: pacedStore(store, { rate: requestsPerSecond, concurrency: parallel, onRequest }),
+  };
   const findings: Partial<Record<FindingKind, number>> = {};
   const severities = { damage: 0, garbage: 0, note: 0 };
   // Whoever needs an unreadable object stumbles over it.
@@ -106,7 +110,7 @@ export async function verifyStore(options: VerifyOptions): Promise<VerifyResult>
   } finally {
     await verification.named.close();
   }
-  return { counts: verification.counts, findings, severities, requests: paced.requests() };
+  return { counts: verification.counts, findings, severities, requests };
 }
 
 async function findUnknown(verification: Verification, others: readonly string[]): Promise<void> {
