@@ -81,6 +81,10 @@ export async function fenceTag(
     return false;
   }
   await dropReverse(context, repository, tag, version);
+  // As after every tag: a DELETE that listed before the new entry and read the tag after its new version has left it alone.
+  if ((await keepCommitted(context, repository, digest)) === undefined) {
+    await buryTag(context, repository, tag, written);
+  }
   return true;
 }
 

@@ -59,15 +59,20 @@ function createClock(): { now: () => number; waited: () => void; used: () => str
 
 export async function startActor(product: Product, actor: Actor, index: number): Promise<ActorRun> {
   const pending = new Map<string, PendingCall & { settle: (answer: Answer) => void }>();
-  const occurrences = new Map<string, number>();
+  const occurrences = new Map<string, string[]>();
+  const ambiguous = new Set<string>();
+  let answered = '';
   let ending: Ending | undefined;
   let drawn = 0;
   const clock = createClock();
   const issue = (call: Call): Promise<Answer> =>
     new Promise((settle) => {
-      const occurrence = (occurrences.get(call.sig) ?? 0) + 1;
-      occurrences.set(call.sig, occurrence);
-      const token = occurrence === 1 ? call.sig : `${call.sig} #${occurrence}`;
+      // Equal calls of parallel branches have the same name in another order: then it matters what led to each of them.
+      const causes = occurrences.get(call.sig) ?? [];
+      occurrences.set(call.sig, [...causes, answered]);
+      if (causes.length > 0 && pending.size > 0)
+        ambiguous.add(`${call.sig}: ${[...causes, answered].join()}`);
+      const token = causes.length === 0 ? call.sig : `${call.sig} #${causes.length + 1}`;
       pending.set(token, { call, token, settle });
     });
   const store = createProxyStore(product, actor.name, issue);
@@ -106,12 +111,13 @@ export async function startActor(product: Product, actor: Actor, index: number):
       return ending;
     },
     get used() {
-      return `${drawn} ${clock.used()}`;
+      return [drawn, clock.used(), ...[...ambiguous].sort()].join('\n');
     },
     async answer(token, answer) {
       const call = pending.get(token);
       if (call === undefined) throw new Error(`${actor.name} is not waiting for ${token}`);
       pending.delete(token);
+      answered = token;
       call.settle(answer);
       await settleDown();
     },

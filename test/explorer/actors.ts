@@ -18,6 +18,8 @@ export interface Promises {
 /** What an actor may rightly take away; it has done so at the latest when it ends well. */
 export interface Removes {
   readonly repository?: string;
+  /** All that is in the repository. */
+  readonly everything?: boolean;
   readonly manifest?: Digest;
   readonly tag?: string;
   /** The repository's right to the blob. */
@@ -153,10 +155,28 @@ export function collectBlob(blob: Blob, name = 'collect'): ScenarioActor {
   };
 }
 
-/** The untagged-manifest policy, grace 0. */
-export function reviewManifest(digest: Digest, name = 'review', repository = 'a'): ScenarioActor {
+export function deleteRepository(name = 'delete repository', repository = 'a'): ScenarioActor {
   return {
     name,
+    removes: { repository, everything: true },
+    mayFail: ['NAME_UNKNOWN'],
+    async run({ product, context }) {
+      const { done } = await product.deleteRepository(context, repository);
+      if (!done) throw new product.errors.OciError('UNAVAILABLE');
+      return 'deleted';
+    },
+  };
+}
+
+/** The untagged-manifest policy, grace 0. `untagged`: somebody else may take its tag away, and so the policy the manifest. */
+export function reviewManifest(
+  digest: Digest,
+  name = 'review',
+  { repository = 'a', untagged = false }: { repository?: string; untagged?: boolean } = {},
+): ScenarioActor {
+  return {
+    name,
+    ...(untagged ? { removes: { repository, manifest: digest } } : {}),
     async run({ product, context }) {
       const options = { graceMs: 0, olderThanMs: 0 };
       return (await product.reviewManifest(context, repository, digest, options)).outcome;
@@ -175,6 +195,18 @@ export function scrub(blob: Blob, name = 'scrub', repository = 'a'): ScenarioAct
       await product.scrub.scrubReferrers(context, repository, options);
       await product.scrubTags(context, repository);
       return 'scrubbed';
+    },
+  };
+}
+
+/** Reverse entries of tags one after the other, each by what follows `_tagsof/`. */
+export function scrubTagEntries(keys: readonly string[], name = 'scrub', repository = 'a'): ScenarioActor {
+  return {
+    name,
+    async run({ product, context }) {
+      const outcomes: string[] = [];
+      for (const key of keys) outcomes.push(await product.scrubTagEntry(context, repository, key));
+      return outcomes;
     },
   };
 }

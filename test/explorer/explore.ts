@@ -11,6 +11,8 @@ export interface Situation {
   /** By actor: how it ended, or undefined when it has not, be it dead or slow. */
   readonly endings: Readonly<Record<string, Ending | undefined>>;
   readonly allFinished: boolean;
+  /** No call failed on the way. */
+  readonly undisturbed: boolean;
 }
 
 export interface ExploreOptions {
@@ -20,6 +22,8 @@ export interface ExploreOptions {
   /** Faults injected in one run at most. Default 0. */
   readonly faults?: number;
   readonly faultKinds?: readonly Fault[];
+  /** Only schedules in which somebody who could have gone on is stopped so often at most. Default: all. */
+  readonly maxPreemptions?: number;
   /** Calls of uploads may land late too, as on S3. */
   readonly lateUploads?: boolean;
   /** The search is cut, and says so, after so many states. */
@@ -82,8 +86,11 @@ async function search(options: ExploreOptions): Promise<Exploration> {
   const independent = createIndependence(machines);
   let states = 0;
   let ends = 0;
+  const { maxPreemptions } = options;
   const visit = (state: State): void => {
-    const name = nameOf(state);
+    if (maxPreemptions !== undefined && state.preemptions > maxPreemptions) return;
+    // Where preemptions are counted it matters who would be stopped.
+    const name = maxPreemptions === undefined ? nameOf(state) : `${state.actor} ${nameOf(state)}`;
     if (seen.has(name)) return;
     seen.add(name);
     queue.push(state);
@@ -115,6 +122,7 @@ async function search(options: ExploreOptions): Promise<Exploration> {
       store: state.store,
       endings: endingsOf(machines, state.places),
       allFinished,
+      undisturbed: state.faults === (options.faults ?? 0),
     });
     if (texts.length > 0) return result(false, { texts, schedule: scheduleOf(state) });
 

@@ -23,7 +23,11 @@ const reviews = 'registry/collect/review-manifest.ts';
 const scrubs = 'registry/collect/scrub.ts';
 
 /** So that one fault is enough for an outcome that stays unknown. */
-const noResends: Mutation = { file: record, find: 'const resends = 6;', replace: 'const resends = 0;' };
+export const noResends: Mutation = {
+  file: record,
+  find: 'const resends = 6;',
+  replace: 'const resends = 0;',
+};
 
 export function createBrokenRules(): Record<string, BrokenRule> {
   const pairs = createPairs();
@@ -393,6 +397,17 @@ export function createBrokenRules(): Record<string, BrokenRule> {
       ],
       scenario: { ...pair('retag ‖ scrub'), invariants: {} },
       finds: /^reverse: /,
+    },
+    'the scrub does not read the record after it fenced a tag': {
+      mutations: [
+        {
+          file: tags,
+          find: 'if ((await keepCommitted(context, repository, digest)) === undefined) {',
+          replace: 'if (written.etag === undefined) {',
+        },
+      ],
+      scenario: pair('delete ‖ scrub of stale reverse entries'),
+      finds: /^dangling: /,
     },
     'an unknown outcome is taken for a loss': {
       mutations: [

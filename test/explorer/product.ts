@@ -9,8 +9,9 @@ import type { collectBlob } from '../../registry/collect/collect-blob.ts';
 import type { reapSession } from '../../registry/collect/reap.ts';
 import type { reviewManifest } from '../../registry/collect/review-manifest.ts';
 import type * as scrub from '../../registry/collect/scrub.ts';
-import type { scrubTags } from '../../registry/collect/scrub-tags.ts';
+import type { scrubTagEntry, scrubTags } from '../../registry/collect/scrub-tags.ts';
 import type { createStoreContext } from '../../registry/store/create-context.ts';
+import type { deleteRepository } from '../../registry/store/delete-repository.ts';
 import type { createStoredRegistry } from '../../registry/stored-registry.ts';
 
 const home = resolve(import.meta.dirname, '../..');
@@ -22,8 +23,10 @@ export interface Product {
   readonly collectBlob: typeof collectBlob;
   readonly reviewManifest: typeof reviewManifest;
   readonly reapSession: typeof reapSession;
+  readonly deleteRepository: typeof deleteRepository;
   readonly scrub: typeof scrub;
   readonly scrubTags: typeof scrubTags;
+  readonly scrubTagEntry: typeof scrubTagEntry;
   readonly objectStore: typeof objectStore;
   readonly errors: typeof errors;
 }
@@ -38,6 +41,7 @@ export async function loadProduct(root: string = home): Promise<Product> {
       'registry/collect/collect-blob.ts',
       'registry/collect/review-manifest.ts',
       'registry/collect/reap.ts',
+      'registry/store/delete-repository.ts',
       'registry/collect/scrub-tags.ts',
     ].map(load),
   );

@@ -24,6 +24,8 @@ export interface Scenario {
   readonly faults?: number;
   readonly faultKinds?: readonly Fault[];
   readonly maxStates?: number;
+  /** Too many interleavings: only those with so many preemptions at most. */
+  readonly maxPreemptions?: number;
   readonly invariants?: InvariantOptions;
   /** A full collection, run after every end; blobs and manifests that it may take are nobody's. */
   readonly collect?: (tools: ActorTools) => Promise<void>;
@@ -41,6 +43,8 @@ export interface PreparedScenario {
   readonly world: World;
   readonly initial: StoreState;
   readonly check: (situation: Situation) => Promise<readonly string[]>;
+  /** The part of it that only needs to see what is stored. */
+  readonly checkMoment: (store: StoreState) => readonly string[];
 }
 
 export async function prepareScenario(product: Product, scenario: Scenario): Promise<PreparedScenario> {
@@ -48,7 +52,7 @@ export async function prepareScenario(product: Product, scenario: Scenario): Pro
   const { before } = scenario;
   const initial =
     before === undefined ? world.empty : await runAlone(product, world, world.empty, before, '5');
-  return { world, initial, check: createCheck(product, world, scenario) };
+  return { world, initial, ...createCheck(product, world, initial, scenario) };
 }
 
 export async function exploreScenario(product: Product, scenario: Scenario): Promise<Exploration> {
@@ -56,7 +60,7 @@ export async function exploreScenario(product: Product, scenario: Scenario): Pro
   const machines = await Promise.all(
     scenario.actors.map((actor, index) => createMachine(product, actor, index + 1)),
   );
-  const { faults, faultKinds, maxStates = 400_000 } = scenario;
+  const { faults, faultKinds, maxPreemptions, maxStates = 400_000 } = scenario;
   return explore({
     world,
     machines,
@@ -65,13 +69,20 @@ export async function exploreScenario(product: Product, scenario: Scenario): Pro
     check,
     checkStep: scenario.checkStep,
     lateUploads: scenario.store?.uploads === 'open',
+    ...(maxPreemptions === undefined ? {} : { maxPreemptions }),
     ...(faults === undefined ? {} : { faults }),
     ...(faultKinds === undefined ? {} : { faultKinds }),
   });
 }
 
-function createCheck(product: Product, world: World, scenario: Scenario): PreparedScenario['check'] {
+function createCheck(
+  product: Product,
+  world: World,
+  initial: StoreState,
+  scenario: Scenario,
+): Pick<PreparedScenario, 'check' | 'checkMoment'> {
   const { actors, collect, alsoCheck, invariants = {} } = scenario;
+  const before = new Set(checkLitter(initial));
   const always = new Map<number, readonly string[]>();
   const collected = new Map<number, StoreState>();
   const checked = new Set<string>();
@@ -90,16 +101,19 @@ function createCheck(product: Product, world: World, scenario: Scenario): Prepar
     }
     return after;
   };
-  return async (situation) => {
-    const { store, endings, allFinished } = situation;
-    const told = `${store.id} ${allFinished} ${JSON.stringify(endings)}`;
+  const check: PreparedScenario['check'] = async (situation) => {
+    const { store, endings, allFinished, undisturbed } = situation;
+    const told = `${store.id} ${allFinished} ${undisturbed} ${JSON.stringify(endings)}`;
     if (checked.has(told)) return [];
     checked.add(told);
     const texts = [...alwaysOf(store), ...bugs(actors, endings), ...checkPromises(actors, endings, store)];
     // Who was told UNAVAILABLE may have stopped anywhere, like one who died.
     if (allFinished && !Object.values(endings).some(isUnavailable)) {
       texts.push(...checkTags(store));
-      if (invariants.protection !== false) texts.push(...checkLitter(store));
+      if (invariants.linksMayGo === 'for a while') texts.push(...checkAlways(store));
+      if (invariants.protection !== false && undisturbed) {
+        texts.push(...checkLitter(store).filter((text) => !before.has(text)));
+      }
     }
     const ended = Object.values(endings).filter((ending) => ending !== undefined).length;
     const after = ended > 0 ? await collectedFrom(store) : undefined;
@@ -110,6 +124,7 @@ function createCheck(product: Product, world: World, scenario: Scenario): Prepar
     if (alsoCheck !== undefined) texts.push(...alsoCheck({ ...situation, after }));
     return texts;
   };
+  return { check, checkMoment: alwaysOf };
 }
 
 function isUnavailable(ending: Ending | undefined): boolean {
@@ -153,7 +168,7 @@ function checkPromises(
     const { repository, manifest, tag, blob } = promises;
     const here = (removes: { repository?: string }): boolean => removes.repository === repository;
     if (blob !== undefined && !collected) {
-      const gone = removed((it) => it.unneeded === true || (here(it) && it.link === blob));
+      const gone = removed((it) => it.unneeded === true || (here(it) && (it.everything ?? it.link === blob)));
       if (!gone && !isBlobReadable(store, repository, blob)) {
         texts.push(
           `loss: ${actor.name} was acknowledged and ${short(blob)} is not readable in ${repository}`,
@@ -161,7 +176,7 @@ function checkPromises(
       }
     }
     if (manifest === undefined) continue;
-    const gone = removed((it) => here(it) && it.manifest === manifest.digest);
+    const gone = removed((it) => here(it) && (it.everything ?? it.manifest === manifest.digest));
     const readable = isManifestReadable(store, repository, manifest.digest);
     if (!gone && !readable) {
       texts.push(`loss: ${actor.name} was acknowledged and ${short(manifest.digest)} is not there`);
@@ -172,6 +187,9 @@ function checkPromises(
       !isListed(store, repository, manifest.subject, manifest.digest)
     ) {
       texts.push(`loss: ${actor.name} was acknowledged and its referrer is not listed`);
+    }
+    if (readable && readStored(store, `catalog/${repository}`) === undefined) {
+      texts.push(`loss: ${actor.name} was acknowledged and ${repository} is in no list`);
     }
     if (tag !== undefined) texts.push(...checkTag(repository, tag));
   }
@@ -193,13 +211,19 @@ function checkPromises(
     if (found !== undefined) {
       return candidates.has(found.digest) ? [] : [`moved: the tag ${tag} leads to ${short(found.digest)}`];
     }
-    // A DELETE that has ended takes tags only together with their manifest.
+    // A DELETE that has ended takes tags only together with their manifest, which nobody else left there half pushed.
+    const halfPushed = (digest: Digest): boolean =>
+      actors.some((actor) => actor.promises?.manifest?.digest === digest && !acknowledged(actor));
     const gone = actors.some((actor) => {
       const { removes } = actor;
       if (removes === undefined || removes.repository !== repository || !possible(actor)) return false;
-      if (removes.tag === tag) return true;
-      if (removes.manifest === undefined || !candidates.has(removes.manifest)) return false;
-      return !acknowledged(actor) || !isManifestReadable(store, repository, removes.manifest);
+      if (removes.tag === tag || !acknowledged(actor)) return true;
+      return [...candidates].some(
+        (digest) =>
+          digest !== undefined &&
+          (removes.everything === true || removes.manifest === digest) &&
+          (!isManifestReadable(store, repository, digest) || halfPushed(digest)),
+      );
     });
     return gone ? [] : [`loss: the tag ${tag} was acknowledged and is not there`];
   }

@@ -5,6 +5,7 @@ import {
   collectBlob,
   deleteBlob,
   deleteManifest,
+  deleteRepository,
   deleteTag,
   expireClaim,
   finishUpload,
@@ -15,6 +16,7 @@ import {
   reapSession,
   reviewManifest,
   scrub,
+  scrubTagEntries,
 } from './actors.ts';
 import { blobOf, imageOf, indexOf, type PushedManifest } from './content.ts';
 import type { Scenario } from './scenario.ts';
@@ -60,6 +62,13 @@ const dyingCollector =
       .catch(() => {});
   };
 
+/** Gone, and the repository's link to it a dead one. */
+const blobGone = inOrder(blobThere, ({ product, context }) =>
+  product.collectBlob(context, layer.digest, { graceMs: 0 }),
+);
+
+const blobElsewhere: Step = ({ registry }) => registry.putBlob('c', layer.digest, layer.bytes);
+
 /** One full collection as the last word: dead attempts, untagged manifests are kept, every blob. */
 async function collectAll({ product, context, store }: ActorTools): Promise<void> {
   const expire = { claimsOlderThanMs: 0 };
@@ -88,6 +97,12 @@ function withSession(written: boolean, blob = layer): { begin: Step; id: () => s
   };
 }
 
+/** What pushes leave that died between a reverse entry and its tag. */
+const stale = ['0', '1'].map((nonce) => `${image.digest}/v#${nonce.repeat(32)}`);
+const staleReverse: Step = async ({ store }) => {
+  for (const key of stale) await store.put(`repos/a/_tagsof/${key}`, Buffer.alloc(0));
+};
+
 /** A committed index keeps the children that are there. */
 function keepsChildren(from: StoreState, to: StoreState, actor: string): string[] {
   if (from === to || actor !== 'review') return [];
@@ -96,6 +111,10 @@ function keepsChildren(from: StoreState, to: StoreState, actor: string): string[
     .some(() => isManifestReadable(from, 'a', image.digest) && !isManifestReadable(to, 'a', image.digest));
   return kept ? [`loss: ${actor} removed the child of an index`] : [];
 }
+
+/** Records go first and links after them, so that a push in between has its links for a while. */
+const leaving: Partial<Scenario> = { invariants: { linksMayGo: 'for a while' } };
+const bounded: Partial<Scenario> = { ...leaving, maxPreemptions: 2 };
 
 const pushImage = push(image, { tag: 'v' });
 const pushAgain = push(image, { tag: 'v', name: 'push 2' });
@@ -142,6 +161,23 @@ export function createPairs(): Record<string, Scenario> {
       tagged,
     ),
     'delete ‖ scrub': scenario([deleteManifest(image.digest), scrub(layer)], tagged),
+    'delete ‖ scrub of stale reverse entries': scenario(
+      [deleteManifest(image.digest), scrubTagEntries(stale)],
+      inOrder(tagged, staleReverse),
+      { maxPreemptions: 2 },
+    ),
+    'retag ‖ scrub of stale reverse entries': scenario(
+      [push(other, known), scrubTagEntries(stale)],
+      inOrder(tagged, put(other), staleReverse),
+    ),
+    'policy ‖ scrub of stale reverse entries': scenario(
+      [reviewManifest(image.digest), scrubTagEntries(stale)],
+      inOrder(tagged, staleReverse),
+      {
+        alsoCheck: ({ store }) =>
+          isManifestReadable(store, 'a', image.digest) ? [] : ['loss: a tagged manifest'],
+      },
+    ),
     'retag ‖ retag': scenario(
       [push(image, known), push(other, { ...known, name: 'push 2' })],
       inOrder(untagged, put(other)),
@@ -255,15 +291,41 @@ export function createPairs(): Record<string, Scenario> {
       [finishUpload({ name: 'finish', id: full.id, blob: layer }), collectBlob(layer)],
       inOrder(full.begin, ({ registry }) => registry.putBlob('b', layer.digest, layer.bytes)),
     ),
+    'push ‖ delete repository': scenario([push(image, known), deleteRepository()], tagged, bounded),
+    'push ‖ delete repository, blob there': scenario(
+      [push(image, known), deleteRepository()],
+      blobThere,
+      bounded,
+    ),
+    'blob ‖ delete repository': scenario([putBlob(layer), deleteRepository()], tagged, leaving),
+    'mount ‖ delete repository': scenario(
+      [mount(layer, 'c', 'a'), deleteRepository()],
+      inOrder(tagged, blobElsewhere),
+      leaving,
+    ),
+    'mount from ‖ delete repository': scenario([mount(layer, 'a'), deleteRepository()], tagged, leaving),
+    'delete ‖ delete repository': scenario(
+      [deleteManifest(image.digest), deleteRepository()],
+      tagged,
+      leaving,
+    ),
+    'retag ‖ delete repository': scenario([push(other, known), deleteRepository()], tagged, {
+      ...bounded,
+      maxPreemptions: 1,
+    }),
+    'index ‖ delete repository': scenario([push(index, { tag: 'w' }), deleteRepository()], tagged, {
+      ...bounded,
+      maxPreemptions: 1,
+    }),
+    'delete repository ‖ delete repository': scenario(
+      [deleteRepository(), deleteRepository('delete repository 2')],
+      tagged,
+      bounded,
+    ),
+    'delete repository ‖ scrub': scenario([deleteRepository(), scrub(layer)], tagged, leaving),
+    'delete repository ‖ collect': scenario([deleteRepository(), collectBlob(layer)], tagged, leaving),
   };
 }
-
-/** Gone, and the repository's link to it a dead one. */
-const blobGone = inOrder(blobThere, ({ product, context }) =>
-  product.collectBlob(context, layer.digest, { graceMs: 0 }),
-);
-
-const blobElsewhere: Step = ({ registry }) => registry.putBlob('c', layer.digest, layer.bytes);
 
 /** `there` may open what was pushed to `home` and to nowhere else. */
 function rightOnlyFrom(store: StoreState, there: string, home: string): string[] {
@@ -272,6 +334,97 @@ function rightOnlyFrom(store: StoreState, there: string, home: string): string[]
   const isHome = (pointer?.header as { home?: string } | undefined)?.home === home;
   if (link === undefined || !isHome || link.header.gen !== pointer?.header.gen) return [];
   return [`right: ${there} opens what was pushed to ${home}`];
+}
+
+/** Three and more: too many interleavings to see them all. */
+export function createCrowds(): Record<string, Scenario> {
+  const full = withSession(true);
+  const push2 = push(image, { ...known, name: 'push 2' });
+  const gc = collectBlob(layer);
+  const gc2 = collectBlob(layer, 'collect 2');
+  const remove = deleteManifest(image.digest);
+  const finish = (name: string) => finishUpload({ name, id: full.id, blob: layer });
+  const fixed = (manifest: PushedManifest, name: string) =>
+    push(manifest, { ...known, immutable: true, name, mayFail: ['DENIED'] });
+  return {
+    'push ‖ delete ‖ collect': scenario([pushImage, remove, gc], tagged),
+    'push ‖ push ‖ collect ‖ scrub': scenario([pushImage, pushAgain, gc, scrub(layer)], blobThere),
+    'push ‖ push ‖ delete ‖ collect ‖ scrub': scenario(
+      [pushImage, pushAgain, remove, gc, scrub(layer)],
+      tagged,
+    ),
+    'push ‖ delete ‖ delete ‖ scrub ‖ collect ‖ collect': scenario(
+      [pushImage, remove, deleteManifest(image.digest, 'delete 2'), scrub(layer), gc, gc2],
+      tagged,
+    ),
+    'retag ‖ retag ‖ delete ‖ policy ‖ scrub': scenario(
+      [
+        push(other, { ...known, name: 'push other' }),
+        push2,
+        remove,
+        reviewManifest(image.digest, 'review', { untagged: true }),
+        scrub(layer),
+      ],
+      inOrder(tagged, put(other)),
+    ),
+    'retag ‖ delete tag ‖ delete ‖ collect': scenario(
+      [push(other, known), deleteTag('v'), remove, gc],
+      tagged,
+    ),
+    'index ‖ policy on the child ‖ scrub ‖ collect': scenario(
+      [push(index, { tag: 'w' }), reviewManifest(image.digest), scrub(layer), gc],
+      untagged,
+      { checkStep: keepsChildren },
+    ),
+    'index ‖ delete of the child ‖ push of the child ‖ scrub': scenario(
+      [push(index, { tag: 'w' }), remove, push2, scrub(layer)],
+      untagged,
+    ),
+    'referrer ‖ policy ‖ scrub ‖ collect': scenario(
+      [push(signature, { blobsAreThere: true }), reviewManifest(signature.digest), scrub(layer), gc],
+      inOrder(tagged, put(signature)),
+    ),
+    'referrer ‖ delete of the referrer ‖ scrub': scenario(
+      [push(signature, { blobsAreThere: true }), deleteManifest(signature.digest), scrub(layer)],
+      inOrder(tagged, put(signature)),
+    ),
+    'mount ‖ delete blob ‖ collect ‖ push': scenario(
+      [mount(layer, 'a'), deleteBlob(layer), gc, push(other, { repository: 'b', tag: 'v' })],
+      blobThere,
+    ),
+    'blob ‖ mount ‖ collect ‖ collect ‖ push': scenario(
+      [putBlob(layer), mount(layer, 'a'), gc, gc2, push(other, { repository: 'b', tag: 'v' })],
+      blobElsewhere,
+    ),
+    'final PUT ‖ the same ‖ reaper ‖ collect': scenario(
+      [finish('finish'), finish('finish 2'), reapSession(full.id), gc],
+      full.begin,
+    ),
+    'final PUT ‖ blob ‖ cancel ‖ push': scenario(
+      [finish('finish'), putBlob(layer), cancelUpload(full.id), push(image, { tag: 'v' })],
+      full.begin,
+    ),
+    'final PUT ‖ reaper ‖ push ‖ collect ‖ collect': scenario(
+      [finish('finish'), reapSession(full.id), pushImage, gc, gc2],
+      full.begin,
+      { store: { uploads: 'open' } },
+    ),
+    'immutable tag ‖ immutable tag ‖ immutable tag ‖ scrub': scenario(
+      [fixed(image, 'push'), fixed(other, 'push 2'), fixed(image, 'push 3'), scrub(layer)],
+      inOrder(untagged, put(other)),
+    ),
+    'push ‖ delete repository ‖ collect': scenario([pushImage, deleteRepository(), gc], tagged, leaving),
+    'push ‖ retag ‖ delete repository ‖ scrub ‖ collect': scenario(
+      [pushImage, push(other, { tag: 'v', name: 'push other' }), deleteRepository(), scrub(layer), gc],
+      tagged,
+      leaving,
+    ),
+    'push ‖ delete repository ‖ delete repository ‖ mount': scenario(
+      [pushImage, deleteRepository(), deleteRepository('delete repository 2'), mount(layer, 'a')],
+      tagged,
+      leaving,
+    ),
+  };
 }
 
 /** For tests that put other actors together. */
