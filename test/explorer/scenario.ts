@@ -107,8 +107,11 @@ function createCheck(
     if (checked.has(told)) return [];
     checked.add(told);
     const texts = [...alwaysOf(store), ...bugs(actors, endings), ...checkPromises(actors, endings, store)];
-    // Who was told UNAVAILABLE may have stopped anywhere, like one who died.
-    if (allFinished && !Object.values(endings).some(isUnavailable)) {
+    // Who was told UNAVAILABLE, or failed while calls failed, may have stopped anywhere, like one who died.
+    const stopped = Object.values(endings).some(
+      (ending) => isUnavailable(ending) || (!undisturbed && ending !== undefined && 'failed' in ending),
+    );
+    if (allFinished && !stopped) {
       texts.push(...checkTags(store));
       if (invariants.linksMayGo === 'for a while') texts.push(...checkAlways(store));
       if (invariants.protection !== false && undisturbed) {
