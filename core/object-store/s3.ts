@@ -220,12 +220,26 @@ function createConnection(options: S3StoreOptions): Connection {
       );
       return etagOf(answer.CopyPartResult?.ETag);
     },
-    async completeUpload(Key, UploadId, etags) {
+    async completeUpload(Key, UploadId, etags, numbers) {
       const { sdk, client: s3 } = await load();
-      const Parts = etags.map((etag, index) => ({ ETag: `"${etag}"`, PartNumber: index + 1 }));
+      const Parts = etags.map((etag, index) => ({
+        ETag: `"${etag}"`,
+        PartNumber: numbers?.[index] ?? index + 1,
+      }));
       await s3.send(
         new sdk.CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } }),
       );
+    },
+    async listParts(Key, UploadId, after) {
+      const { sdk, client: s3 } = await load();
+      const PartNumberMarker = `${after}`;
+      const answer = await s3.send(new sdk.ListPartsCommand({ Bucket, Key, UploadId, PartNumberMarker }));
+      const parts = (answer.Parts ?? []).map((part) => ({
+        number: part.PartNumber ?? 0,
+        etag: etagOf(part.ETag),
+        size: part.Size ?? 0,
+      }));
+      return { parts, more: answer.IsTruncated === true && parts.length > 0 };
     },
     async abortUpload(Key, UploadId) {
       const { sdk, client: s3 } = await load();

@@ -89,18 +89,25 @@ export function createMemoryWire(options: MemoryWireOptions = {}): MemoryWire {
       uploadOf(id).parts.set(number, { body, etag: md5(body) });
       return md5(body);
     },
-    async completeUpload(key, id, etags) {
+    async completeUpload(key, id, etags, numbers) {
       const { parts } = uploadOf(id);
       if (etags.length === 0) refuse('MalformedXML', 400);
       if (strictParts && parts.size !== etags.length) refuse('InvalidPart', 400);
       const bodies = etags.map((etag, index) => {
-        const part = parts.get(index + 1);
+        const part = parts.get(numbers?.[index] ?? index + 1);
         if (part?.etag !== etag) refuse('InvalidPart', 400);
         return part?.body ?? Buffer.alloc(0);
       });
       if (bodies.slice(0, -1).some((body) => body.length < minimumPart)) refuse('EntityTooSmall', 400);
       store(key, Buffer.concat(bodies), `${md5(Buffer.from(etags.join('')))}-${etags.length}`);
       uploads.delete(id);
+    },
+    async listParts(_key, id, after) {
+      const parts = [...uploadOf(id).parts]
+        .map(([number, { body, etag }]) => ({ number, etag, size: body.length }))
+        .filter(({ number }) => number > after)
+        .toSorted((a, b) => a.number - b.number);
+      return { parts, more: false };
     },
     async abortUpload(_key, id) {
       uploadOf(id);

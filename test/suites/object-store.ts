@@ -481,6 +481,34 @@ export function objectStoreSuite(
         expect(await text('data/1')).toBe('ac');
       });
 
+      it.each([false, true])(
+        'takes many bytes again that came after the last checkpoint (read back first: %s)',
+        async (readBack) => {
+          const [kept, lost, rest] = [17, 18, 3].map((size) => randomBytes(size * 1024 * 1024)) as [
+            Buffer,
+            Buffer,
+            Buffer,
+          ];
+          const writer = await store.multipart.resume('data/1', await store.multipart.create('data/1'));
+          await writer.write(Buffer.from(kept));
+          const state = await writer.checkpoint();
+          await writer.write(Buffer.from(lost));
+          await writer.close();
+
+          if (readBack) {
+            expect((await read(await store.multipart.read('data/1', state)))?.equals(kept)).toBe(true);
+          }
+          const next = await store.multipart.resume('data/1', state);
+          await next.write(Buffer.concat([lost, rest]));
+          const end = await next.checkpoint({ last: true });
+          await next.close();
+          await store.multipart.complete('data/1', end);
+
+          const whole = await read((await store.getStream('data/1'))?.body);
+          expect(whole?.equals(Buffer.concat([kept, lost, rest]))).toBe(true);
+        },
+      );
+
       it('reads back what has arrived', async () => {
         const state = await store.multipart.create('data/1');
         const writer = await store.multipart.resume('data/1', state);

@@ -18,15 +18,20 @@ export async function assemble(calls: UploadCalls, key: string, state: UploadSta
   }
   try {
     if (pieces.length === 0) await calls.finish(key, upload, etags);
-    else if (state.short !== undefined) await appendTo(calls, key, await reopen(calls, key, state));
+    // What a dead writer sent behind these parts may be more than the last of ours, which then could be no short one.
+    else if (state.short !== undefined || (await calls.hasMore(key, upload, etags.length)))
+      await appendTo(calls, key, await reopen(calls, key, state));
     else if (!(await appendTo(calls, key, { upload, etags, pieces }))) await mustBeThere(calls, key, state);
   } catch (error) {
     if (!isFailure(error, 'noUpload')) throw error;
     const there = await calls.sizeOf(key);
     if (there === state.offset) return;
-    // Completed by somebody who read it back while it had fewer bytes: what is there goes on in a new upload.
+    // Completed by somebody who read it back while it had fewer bytes, or who died before he cut off what a dead writer had sent: what
+    // is there goes on in a new upload.
     if (!holdsParts(state, there)) throw gone();
-    await appendTo(calls, key, await reopen(calls, key, state));
+    const opened = await reopen(calls, key, state);
+    if (opened.pieces.length === 0) await calls.finish(key, opened.upload, opened.etags);
+    else await appendTo(calls, key, opened);
   }
 }
 
@@ -77,7 +82,7 @@ export async function reopen(calls: UploadCalls, key: string, state: UploadState
  * bytes of those before it; and what another writer may have put there in one request is smaller than one part.
  */
 function holdsParts(state: UploadState, size: number | undefined): boolean {
-  return size !== undefined && size >= partBytes(state) && size <= state.offset;
+  return size !== undefined && size >= partBytes(state);
 }
 
 async function mustBeThere(calls: UploadCalls, key: string, state: UploadState): Promise<void> {

@@ -37,6 +37,11 @@ export interface WireUploads {
   readonly next: { readonly key: string; readonly id: string } | undefined;
 }
 
+export interface WireParts {
+  readonly parts: readonly { number: number; etag: string; size: number }[];
+  readonly more: boolean;
+}
+
 /**
  * One method for each S3 request that we need: exactly one sending, whatever the library throws. Keys are whole, with the
  * store's prefix. Written over the vendor's library in one place, so that the rest of the driver does not know it.
@@ -63,7 +68,15 @@ export interface Wire {
     number: number,
     from: { key: string; range: string },
   ): Promise<string>;
-  completeUpload(key: string, upload: string, etags: readonly string[]): Promise<void>;
+  /** `numbers`: of the parts, in order; default 1, 2, 3… */
+  completeUpload(
+    key: string,
+    upload: string,
+    etags: readonly string[],
+    numbers?: readonly number[],
+  ): Promise<void>;
+  /** In order, those after number `after`. */
+  listParts(key: string, upload: string, after: number): Promise<WireParts>;
   abortUpload(key: string, upload: string): Promise<void>;
   listUploads(prefix: string, after: { key: string; id: string } | undefined): Promise<WireUploads>;
 }

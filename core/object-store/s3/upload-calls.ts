@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { MultipartUnknown } from '../object-store.ts';
-import { isFailure } from './failure.ts';
+import { isFailure, S3Failure } from './failure.ts';
 import { type Piece, pieceKey, type UploadState } from './multipart-state.ts';
-import type { Requests, Wire } from './requests.ts';
+import type { Requests, Wire, WireParts } from './requests.ts';
 
 export interface UploadCallsDeps {
   readonly wire: Wire;
@@ -31,6 +31,8 @@ export interface UploadCalls {
   sendPart(key: string, upload: string, number: number, body: Uint8Array): Promise<string>;
   /** Errors: S3Failure `noUpload`; MultipartUnknown when somebody replaced a part. */
   finish(key: string, upload: string, etags: readonly string[]): Promise<void>;
+  /** There are parts with a number above `count`. Errors: S3Failure `noUpload`. */
+  hasMore(key: string, upload: string, count: number): Promise<boolean>;
   /** No error when it is gone. */
   drop(key: string, upload: string): Promise<void>;
   /** A new upload whose first parts are the state's full ones, copied within the store from the upload's own object. */
@@ -38,6 +40,13 @@ export interface UploadCalls {
 }
 
 const copiesAtOnce = 8;
+
+/** Bytes of an object that become a part. */
+interface CopyRange {
+  readonly number: number;
+  readonly start: number;
+  readonly bytes: number;
+}
 
 export function createUploadCalls({ wire, requests, locate }: UploadCallsDeps): UploadCalls {
   const readRange = async (path: string, { start, bytes }: Piece): Promise<Buffer | undefined> => {
@@ -120,11 +129,14 @@ export function createUploadCalls({ wire, requests, locate }: UploadCallsDeps): 
           wire.completeUpload(locate(key), upload, etags),
         );
       } catch (error) {
-        if (isFailure(error, 'badPart')) {
-          throw new MultipartUnknown('another writer replaced parts of the upload', { cause: error });
-        }
+        if (isFailure(error, 'badPart')) return finishAmongOthers(key, upload, etags, error);
+        // Ceph says "already in progress" for ever where an upload was completed and something else is there by now.
+        if (isFailure(error, 'transient')) await calls.hasMore(key, upload, etags.length);
         throw error;
       }
+    },
+    async hasMore(key, upload, count) {
+      return (await partsAfter(locate(key), upload, count)).parts.length > 0;
     },
     async drop(key, upload) {
       try {
@@ -133,32 +145,95 @@ export function createUploadCalls({ wire, requests, locate }: UploadCallsDeps): 
         if (!isFailure(error, 'noUpload', 'missing')) throw error;
       }
     },
-    async rebuild(key, { plan, etags, short }) {
+    rebuild(key, { plan, etags, short }) {
       const full = short === undefined ? etags.length : etags.length - 1;
-      const upload = await calls.begin(key);
-      try {
-        const copies: string[] = [];
-        for (let done = 0; done < full; done += copiesAtOnce) {
-          const numbers = Array.from({ length: Math.min(copiesAtOnce, full - done) }, (_, i) => done + i + 1);
-          copies.push(
-            ...(await Promise.all(
-              numbers.map((number) => {
-                const start = plan.start(number);
-                const range = `bytes=${start}-${start + plan.size(number) - 1}`;
-                const from = { key: locate(key), range };
-                return requests.run('copyPart', 'going on with an upload', () =>
-                  wire.copyPart(locate(key), upload, number, from),
-                );
-              }),
-            )),
-          );
-        }
-        return { upload, etags: copies };
-      } catch (error) {
-        await calls.drop(key, upload);
-        throw error;
-      }
+      const ranges = Array.from({ length: full }, (_, index) => ({
+        number: index + 1,
+        start: plan.start(index + 1),
+        bytes: plan.size(index + 1),
+      }));
+      return copied(key, ranges);
     },
+  };
+  /**
+   * Ceph completes only with all the parts that it has, and a writer that died may have sent more than anybody knows of. So all of them
+   * become the object, and another upload is made of copies of those that count.
+   */
+  const finishAmongOthers = async (
+    key: string,
+    upload: string,
+    etags: readonly string[],
+    cause: unknown,
+  ): Promise<void> => {
+    const path = locate(key);
+    const parts = await partsOf(path, upload);
+    const unchanged = etags.every(
+      (etag, index) => parts[index]?.number === index + 1 && parts[index].etag === etag,
+    );
+    if (!unchanged || parts.length === etags.length || etags.length === 0) {
+      throw new MultipartUnknown('another writer replaced parts of the upload', { cause });
+    }
+    await requests.run('completeUpload', 'completing an upload', () =>
+      wire.completeUpload(
+        path,
+        upload,
+        parts.map(({ etag }) => etag),
+        parts.map(({ number }) => number),
+      ),
+    );
+    const ranges: CopyRange[] = [];
+    for (const { number, size } of parts.slice(0, etags.length)) {
+      const before = ranges.at(-1);
+      const start = before === undefined ? 0 : before.start + before.bytes;
+      ranges.push({ number, start, bytes: size });
+    }
+    const cut = await copied(key, ranges);
+    await requests.run('completeUpload', 'completing an upload', () =>
+      wire.completeUpload(path, cut.upload, cut.etags),
+    );
+  };
+  const partsAfter = async (path: string, upload: string, after: number): Promise<WireParts> => {
+    try {
+      return await requests.run('listParts', 'looking at an upload', () =>
+        wire.listParts(path, upload, after),
+      );
+    } catch (error) {
+      // Ceph's word for an upload that is gone is that of an object.
+      if (!isFailure(error, 'missing')) throw error;
+      throw new S3Failure('noUpload', 'NoSuchUpload', 'the upload is gone', { cause: error });
+    }
+  };
+  const partsOf = async (path: string, upload: string) => {
+    const parts: { number: number; etag: string; size: number }[] = [];
+    for (;;) {
+      const page = await partsAfter(path, upload, parts.at(-1)?.number ?? 0);
+      parts.push(...page.parts);
+      if (!page.more) return parts;
+    }
+  };
+  /** A new upload of parts that are copied from the upload's own object. */
+  const copied = async (
+    key: string,
+    ranges: readonly CopyRange[],
+  ): Promise<{ upload: string; etags: string[] }> => {
+    const path = locate(key);
+    const upload = await calls.begin(key);
+    try {
+      const etags: string[] = [];
+      for (let done = 0; done < ranges.length; done += copiesAtOnce) {
+        const some = ranges.slice(done, done + copiesAtOnce).map(({ number, start, bytes }) => {
+          const from = { key: path, range: `bytes=${start}-${start + bytes - 1}` };
+          return requests.run('copyPart', 'going on with an upload', () =>
+            wire.copyPart(path, upload, number, from),
+          );
+        });
+        etags.push(...(await Promise.all(some)));
+      }
+      return { upload, etags };
+    } catch (error) {
+      await calls.drop(key, upload);
+      throw error;
+    }
   };
   const wireHead = async (key: string) => {
     try {
