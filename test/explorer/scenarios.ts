@@ -164,7 +164,7 @@ export function createPairs(): Record<string, Scenario> {
     'delete ‖ scrub of stale reverse entries': scenario(
       [deleteManifest(image.digest), scrubTagEntries(stale)],
       inOrder(tagged, staleReverse),
-      { maxPreemptions: 2 },
+      { maxPreemptions: 3 },
     ),
     'retag ‖ scrub of stale reverse entries': scenario(
       [push(other, known), scrubTagEntries(stale)],
