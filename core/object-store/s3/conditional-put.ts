@@ -24,7 +24,9 @@ export async function conditionalPut(
   if (ifMatch === undefined) {
     return sent(deps, path, body, ifNoneMatch === undefined ? {} : { ifNoneMatch });
   }
-  for (const [index, spelling] of speller.candidates.entries()) {
+  // As they are now: another write may find out meanwhile, and this one still has to try the other spelling.
+  const { candidates } = speller;
+  for (const [index, spelling] of candidates.entries()) {
     try {
       const result = await sent(deps, path, body, { ifMatch: spellEtag(ifMatch, spelling) });
       speller.learn(spelling);
@@ -33,7 +35,7 @@ export async function conditionalPut(
       const refused = error instanceof PreconditionFailed;
       // What the store says to a spelling it does not know counts only where it knows no other.
       if (index > 0 && isFailure(error, 'refused')) throw lost(error);
-      if (!refused || index + 1 >= speller.candidates.length) throw error;
+      if (!refused || index + 1 >= candidates.length) throw error;
     }
   }
   throw new Error('an ETag has at least one spelling');

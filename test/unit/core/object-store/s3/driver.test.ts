@@ -43,6 +43,26 @@ describe('a conditional write to S3', () => {
     expect(memory.log.length - before).toBe(2);
   });
 
+  it('is not taken for lost when another one finds out the spelling meanwhile', async () => {
+    const [one, two] = [await store.put('one', Buffer.from('1')), await store.put('two', Buffer.from('1'))];
+    // The quoted spelling of the second is refused only after the first one went through.
+    let through = (): void => {};
+    const first = new Promise<void>((resolve) => {
+      through = resolve;
+    });
+    const slow = open({
+      put: async (key, body, options) => {
+        if (key.endsWith('two') && options.ifMatch?.startsWith('"') === true) await first;
+        return memory.wire.put(key, body, options);
+      },
+    });
+    const second = slow.put('two', Buffer.from('2'), { ifMatch: two.etag });
+    await slow.put('one', Buffer.from('2'), { ifMatch: one.etag });
+    through();
+
+    await expect(second).resolves.toHaveProperty('etag');
+  });
+
   it('keeps quotes where the store wants them, also when the first one is lost', async () => {
     const quoted = open({
       put: (key, body, { ifMatch, ...rest }) => {
