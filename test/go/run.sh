@@ -13,7 +13,10 @@
 #                                  github.com/opencontainers/distribution-spec), where it cannot be fetched
 #   BRICKYARD_CONFORMANCE_LEGACY   version of the legacy suite's module; the first that can be fetched of several
 #   BRICKYARD_CONFORMANCE          version of the newer suite's module; default main
-#   BRICKYARD_CONFORMANCE_ONLY     legacy | new: run only this one
+#   BRICKYARD_CONFORMANCE_ONLY     legacy | new | minio: run only this one
+#   BRICKYARD_CONFORMANCE_STORE    files (default) | replicas: the same against three replicas over Ceph, each request at any of them
+#
+# `minio` is the object-store suite over MinIO, which Go builds (minutes, the first time).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -22,6 +25,7 @@ module=github.com/opencontainers/distribution-spec/conformance
 legacy_versions=${BRICKYARD_CONFORMANCE_LEGACY:-v0.0.0-20250123160558-a139cc423184 v0.0.0-20231101194043-f2182352d4cc v0.0.0-20230516164017-7fcdf80f3c8b}
 new_versions=${BRICKYARD_CONFORMANCE:-main}
 only=${BRICKYARD_CONFORMANCE_ONLY:-}
+store=${BRICKYARD_CONFORMANCE_STORE:-files}
 source_folder=${OCI_CONFORMANCE_SOURCE:-}
 # For the suites alone: what the environment says of accounts and sparse images must not decide what is tested.
 unset OCI_USERNAME OCI_PASSWORD OCI_CONFORMANCE_SOURCE
@@ -69,6 +73,10 @@ start_server() {
     set -- "BRICKYARD_AUTH_HTPASSWD=$work/users.htpasswd" "$@"
     credentials=(OCI_USERNAME=conformance "OCI_PASSWORD=$password")
   fi
+  if [ "$store" = replicas ]; then
+    start_replicas "$@"
+    return
+  fi
   env "BRICKYARD_LISTEN=127.0.0.1:$port" "BRICKYARD_DATA=$data" "$@" node bin/brickyard.js serve registry >"$work/serve.log" 2>&1 &
   server=$!
   for _ in $(seq 100); do
@@ -77,6 +85,23 @@ start_server() {
     sleep 0.1
   done
   say 'the server did not start:'
+  cat "$work/serve.log"
+  exit 1
+}
+start_replicas() {
+  : >"$work/replicas.out"
+  env "$@" node test/go/serve-replicas.ts >"$work/replicas.out" 2>"$work/serve.log" &
+  server=$!
+  for _ in $(seq 1200); do
+    if [ -s "$work/replicas.out" ]; then
+      url=$(cut -d' ' -f1 "$work/replicas.out")
+      say "-- replicas: $(cat "$work/replicas.out")"
+      return 0
+    fi
+    kill -0 "$server" 2>/dev/null || break
+    sleep 0.1
+  done
+  say 'the replicas did not start:'
   cat "$work/serve.log"
   exit 1
 }
@@ -146,8 +171,12 @@ run_new() {
 
 printf 'module conformance\n\ngo 1.24\n' >"$work/go.mod"
 printf '%s\n' "$password" | node bin/brickyard.js user add conformance --password-stdin --file "$work/users.htpasswd" >"$work/user.log" 2>&1 || { cat "$work/user.log"; exit 1; }
-[ "$only" = new ] || run_legacy
-[ "$only" = legacy ] || run_new
+if [ -z "$only" ] || [ "$only" = legacy ]; then run_legacy; fi
+if [ -z "$only" ] || [ "$only" = new ]; then run_new; fi
+if { [ -z "$only" ] && [ "$store" = files ]; } || [ "$only" = minio ]; then
+  say '== object-store suite over MinIO'
+  node_modules/.bin/vitest run --config test/go/vitest.config.ts || failures+=('the object-store suite over MinIO')
+fi
 
 say '== summary'
 if [ ${#failures[@]} -gt 0 ]; then
