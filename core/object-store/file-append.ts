@@ -102,36 +102,30 @@ export function createFileAppender(
     directFile = false;
     await writeThroughCache(batch, bytes);
   };
-  /** Writes what is gathered, or its beginning. */
-  const writeSome = async (): Promise<void> => {
-    let bytes = gathered.slice(0, BATCH_BUFFERS).reduce((sum, chunk) => sum + chunk.length, 0);
-    let file: DirectFile | undefined;
-    if (gatheredBytes >= direct.writeBytes) {
-      directFile ??= (await direct.open(path)) ?? false;
-      if (directFile !== false) {
-        const odd = position % blockBytes;
-        if (odd > 0) bytes = blockBytes - odd;
-        else {
-          file = directFile;
-          bytes = direct.writeBytes;
-        }
-      }
-    }
-    const batch = take(bytes);
-    try {
-      if (file === undefined) await writeThroughCache(batch, bytes);
-      else await writeDirect(file, batch, bytes);
-      position += bytes;
-    } finally {
-      release(bytes);
-    }
+  /** What to write next, and how. */
+  const nextWrite = async (): Promise<{ bytes: number; file: DirectFile | undefined }> => {
+    const bytes = gathered.slice(0, BATCH_BUFFERS).reduce((sum, chunk) => sum + chunk.length, 0);
+    if (gatheredBytes < direct.writeBytes) return { bytes, file: undefined };
+    directFile ??= (await direct.open(path)) ?? false;
+    if (directFile === false) return { bytes, file: undefined };
+    const odd = position % blockBytes;
+    if (odd > 0) return { bytes: blockBytes - odd, file: undefined };
+    return { bytes: direct.writeBytes, file: directFile };
   };
   const drain = async (): Promise<void> => {
     while (gathered.length > 0 && failure === undefined) {
+      let taken = 0;
       try {
-        await writeSome();
+        const { bytes, file } = await nextWrite();
+        const batch = take(bytes);
+        taken = bytes;
+        if (file === undefined) await writeThroughCache(batch, bytes);
+        else await writeDirect(file, batch, bytes);
+        position += bytes;
       } catch (error) {
         failure = unavailable('writing an upload', error);
+      } finally {
+        release(taken);
       }
     }
     if (failure !== undefined) {
