@@ -1,5 +1,5 @@
 import type { Identity } from '../../core/auth/authenticator.ts';
-import { type Action, mayList } from '../../core/auth/authorizer.ts';
+import { type Action, mayList, openAuthorizer } from '../../core/auth/authorizer.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Page, PageOptions, Registry } from '../../oci/registry.ts';
 
@@ -41,7 +41,10 @@ export function authorized(registry: Registry, identity: Identity): Registry {
     listTags: needs('pull', (...args) => registry.listTags(...args)),
     listReferrers: needs('pull', (...args) => registry.listReferrers(...args)),
     listRepositories: (page) =>
-      listReadable(registry, page, (repository) => mayList(authorizer, principal, repository)),
+      // Where everybody may see everything, the store's own page is the answer.
+      authorizer === openAuthorizer
+        ? registry.listRepositories(page)
+        : listReadable(registry, page, (repository) => mayList(authorizer, principal, repository)),
 
     // A session belongs to whom opened it; the caller's own idea of the owner does not count here.
     startUpload: needs('push', (repository, options = {}) =>

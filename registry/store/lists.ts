@@ -29,7 +29,10 @@ export function listRepositories(context: StoreContext, page: PageOptions): Prom
   return listRecords(context, catalogPrefix, page);
 }
 
-/** One page of names whose records are no tombstones; reads on until the page is full. */
+/**
+ * One page of names whose records are no tombstones; reads on until the page is full, and no further: where the store has more, `next` is
+ * given although all of that may be tombstones.
+ */
 async function listRecords(
   context: StoreContext,
   prefix: string,
@@ -39,10 +42,9 @@ async function listRecords(
   if (limit <= 0) return { entries };
   let startAfter = last === undefined ? undefined : `${prefix}${last}`;
   for (;;) {
-    const wanted = limit + 1 - entries.length;
     const page = await context.store.list({
       prefix,
-      limit: Math.min(1000, Math.max(wanted, 100)),
+      limit: Math.min(1000, Math.max(limit - entries.length, 100)),
       ...(startAfter === undefined ? {} : { startAfter }),
     });
     for (const { key, size } of page.objects) {
@@ -51,6 +53,7 @@ async function listRecords(
       entries.push(key.slice(prefix.length));
     }
     if (page.next === undefined) return { entries };
+    if (entries.length === limit) return { entries, next: entries.at(-1) as string };
     startAfter = page.next;
   }
 }
