@@ -165,6 +165,8 @@ it('nothing acknowledged is lost while everybody pushes, deletes and collects wi
     }
     return deleted;
   };
+  const garbage = await pushImage(registry, 'garbage', [layer('garbage')]);
+  await registry.deleteManifest(repository, garbage);
   const [deleted] = await Promise.all([collect(), ...['a', 'b', 'c', 'd'].map(worker)]);
 
   expect(deleted).toBeGreaterThan(0);
