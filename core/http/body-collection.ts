@@ -3,7 +3,7 @@
  * which are tiny: before they fill their space, the buffers behind them pass a limit that makes it mark the whole heap instead, ten times
  * and more for a layer of 300 MB (a third of the CPU time of a push). Collecting the young ones every few megabytes of body costs next to nothing.
  */
-const everyBytes = 8 * 1024 * 1024;
+const everyBytes = 4 * 1024 * 1024;
 
 /**
  * To be told of every chunk of a body that has arrived. Does nothing unless the process was started with `--expose-gc`.
