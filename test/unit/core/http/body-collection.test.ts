@@ -12,7 +12,7 @@ describe('the collection of what bodies leave behind', () => {
     arrived(65_536);
     expect(collected).toBe(1);
     arrived(30 * mebibyte);
-    arrived(7 * mebibyte);
+    arrived(3 * mebibyte);
     expect(collected).toBe(2);
   });
 });
