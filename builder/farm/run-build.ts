@@ -52,8 +52,9 @@ export function createBuildRunner(deps: BuildRunnerDeps): JobHandler {
     const request = parseBuildRequest(job.payload);
     const log = createBuildLog(deps, job.id, context.fence, deps.logLimits);
     let end = true;
+    const closing: Promise<void>[] = [];
     try {
-      const outcome = await runBuild(deps, request, job, context, log);
+      const outcome = await runBuild(deps, request, job, context, { log, closing });
       return toResult(outcome);
     } catch (error) {
       const failure = classify(error, context.signal);
@@ -69,7 +70,7 @@ export function createBuildRunner(deps: BuildRunnerDeps): JobHandler {
       }
       throw failure;
     } finally {
-      await log.close({ end });
+      await Promise.all([log.close({ end }), ...closing]);
     }
   };
 }
@@ -79,7 +80,8 @@ async function runBuild(
   request: BuildRequest,
   job: JobRecord,
   context: JobContext,
-  log: BuildLogWriter,
+  /** `closing`: what goes on in the background; the pusher waits for the end of the log, not for git's. */
+  { log, closing }: { log: BuildLogWriter; closing: Promise<void>[] },
 ): Promise<BuildOutcome> {
   const started = performance.now();
   const { signal } = context;
@@ -136,7 +138,7 @@ async function runBuild(
       engine: result,
     };
   } finally {
-    await source.close();
+    closing.push(source.close());
   }
 }
 

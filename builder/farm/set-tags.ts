@@ -37,7 +37,7 @@ export async function setTags(
 ): Promise<SetTagsResult> {
   const { registry, records } = deps;
   const { repository, digest } = input;
-  const claims = await Promise.all(
+  const claiming = Promise.all(
     input.moving.map(async (wanted) => ({
       tag: wanted.tag,
       claim: await records.claim(
@@ -48,10 +48,15 @@ export async function setTags(
       ),
     })),
   );
+  const looking = Promise.all(
+    input.fixed.map(async (tag) => ((await exists(registry, repository, tag)) ? [] : [tag])),
+  );
+  // At the same time: claims go by the push's sequence, whichever worker makes them.
+  const confirming = deps.confirm();
+  await Promise.allSettled([claiming, looking, confirming]);
+  await confirming;
+  const [claims, fresh] = await Promise.all([claiming, looking.then((tags) => tags.flat())]);
   const mine = claims.filter(({ claim }) => claim.outcome === 'claimed').map(({ tag }) => tag);
-  const fresh: string[] = [];
-  for (const tag of input.fixed) if (!(await exists(registry, repository, tag))) fresh.push(tag);
-  await deps.confirm();
   await put(registry, repository, digest, [...mine, ...fresh]);
   for (const tag of mine) await settle(registry, records, repository, tag, digest);
   return {
