@@ -8,7 +8,7 @@ import { UserError } from '../../core/user-error.ts';
 import type { GitHost, PushListener } from './git-host.ts';
 import { parseGitPath } from './git-path.ts';
 import { gitEnvironment } from './git-process.ts';
-import { refusedType, runGitService } from './git-service.ts';
+import { advertisePush, refusedType, runGitService } from './git-service.ts';
 import { openGitTree } from './git-tree.ts';
 import { installHooks } from './hooks.ts';
 import { createPushSession, type PushSession } from './push-session.ts';
@@ -67,13 +67,13 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
     }
     // git's own words for it ("index-pack abnormal exit") help nobody.
     if (writes && (await isFull(root))) return answer(response, 507, "the server's disk is full");
-    const push =
-      writes && !git.advertisement
-        ? createPushSession(
-            { store, cache, listener, log },
-            { team, app, pusher: identity.principal.name, ...hostOf(request.headers.host) },
-          )
-        : undefined;
+    if (writes && git.advertisement) return advertisePush(response, git, refs.document);
+    const push = writes
+      ? createPushSession(
+          { store, cache, listener, log },
+          { team, app, pusher: identity.principal.name, ...hostOf(request.headers.host) },
+        )
+      : undefined;
     if (push !== undefined) pushes.add(push);
     const result = await runGitService(request, response, {
       folder: cache.path(team, app),

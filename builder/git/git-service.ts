@@ -5,6 +5,8 @@ import { createGunzip } from 'node:zlib';
 import type { GitRequestPath } from './git-path.ts';
 import { startGit } from './git-process.ts';
 import { flushPacket, pktLine } from './pkt-line.ts';
+import { pushAdvertisement } from './push-advertisement.ts';
+import type { RefsDocument } from './refs-document.ts';
 
 export interface ServiceRun {
   /** Exit code of git's program; 0 also when the client left. */
@@ -68,6 +70,12 @@ export async function runGitService(
   if (!response.headersSent && !response.destroyed && code === 0) writeHead(response, path);
   if (response.headersSent && !response.destroyed) response.end();
   return { code, stderr: git.stderr() };
+}
+
+/** Answers GET …/info/refs for a push. */
+export function advertisePush(response: ServerResponse, path: GitRequestPath, refs: RefsDocument): void {
+  writeHead(response, path);
+  response.end(Buffer.concat([greeting(path), pushAdvertisement(refs)]));
 }
 
 /** Why a request is not one of git's; undefined: it is. */

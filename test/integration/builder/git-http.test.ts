@@ -182,6 +182,37 @@ describe('git over HTTP', () => {
     expect(await somebody.text()).toBe('eve may not push to team/app\n');
   });
 
+  it.each([
+    ['no refs', []],
+    ['branches and annotated tags', ['main', 'main:a-b', 'main:a/b', 'v1']],
+  ])('says of a repository with %s what receive-pack says', async (_, refs) => {
+    await using shop = await createWorkshop();
+    await using server = await serveGit({ ...shop, listener: createRecorder() });
+    const work = await createWork(join(shop.path, 'work'));
+    await gitOk(work, 'tag', '-a', '-m', 'one', 'v1');
+    const url = `${server.url}/git/team/app.git`;
+    if (refs.length > 0) await gitOk(work, 'push', '-q', url, ...refs);
+
+    const answer = await fetch(`${url}/info/refs?service=git-receive-pack`);
+    const ours = await answer.text();
+    const settings = ['receive.advertisePushOptions=true', 'safe.directory=*'].flatMap((one) => ['-c', one]);
+    const folder = join(shop.cacheDir, 'repositories/team/app.git');
+    const theirs = await gitOk(
+      work,
+      ...settings,
+      'receive-pack',
+      '--stateless-rpc',
+      '--advertise-refs',
+      folder,
+    );
+
+    expect(answer.headers.get('content-type')).toBe('application/x-git-receive-pack-advertisement');
+    const lines = (text: string): string[] =>
+      text.split('\n').map((line) => line.slice(4).replace(/ agent=\S+/, ''));
+    expect(ours.startsWith('001f# service=git-receive-pack\n0000')).toBe(true);
+    expect(lines(ours.slice('001f# service=git-receive-pack\n0000'.length))).toEqual(lines(theirs));
+  });
+
   it('takes nothing for a push that does not say it is one', async () => {
     await using shop = await createWorkshop();
     await using server = await serveGit({ ...shop, listener: createRecorder() });
