@@ -45,21 +45,23 @@ export function createBlobFetches(deps: {
     // The fetch before this one may have ended between the caller's look and now.
     if (await isStored(registry, repository, digest)) return undefined;
     const { size, body } = await start();
-    let spool: Spool;
+    let spool: Spool | undefined;
     try {
       spool = await createSpool(folder, size);
       stop.signal.throwIfAborted();
     } catch (error) {
       body.destroy();
+      spool?.release();
       throw error;
     }
+    const started = spool;
     const cut = (): void => void body.destroy(new Error('the server stops'));
     stop.signal.addEventListener('abort', cut, { once: true });
-    const settled = settle(repository, digest, { spool, body, failed: done }).finally(() => {
+    const settled = settle(repository, digest, { spool: started, body, failed: done }).finally(() => {
       stop.signal.removeEventListener('abort', cut);
       // In this order: whoever finds no fetch from now on finds the blob.
       done();
-      spool.release();
+      started.release();
       ends.delete(settled);
     });
     ends.add(settled);
@@ -67,7 +69,7 @@ export function createBlobFetches(deps: {
     settled.catch((error: unknown) =>
       log.warn({ err: error, repository, digest }, 'a blob was not mirrored to its end'),
     );
-    return { spool, settled };
+    return { spool: started, settled };
   }
 
   async function settle(
@@ -75,12 +77,15 @@ export function createBlobFetches(deps: {
     digest: Digest,
     { spool, body, failed }: { spool: Spool; body: Readable; failed: () => void },
   ): Promise<boolean> {
+    const content = spool.read('storing', 0, spool.size - 1);
     const storing = registry
-      .putBlob(repository, digest, spool.read('storing', 0, spool.size - 1), { length: spool.size })
+      .putBlob(repository, digest, content, { length: spool.size })
       .then(
         () => undefined,
         (error: unknown) => error ?? new Error('putBlob failed'),
-      );
+      )
+      // A store that fails leaves the rest unread, and nobody else would ever let go of the file.
+      .finally(() => content.destroy());
     try {
       await spool.fill(body);
     } catch (error) {

@@ -74,6 +74,15 @@ describe('fetches of blobs', () => {
     expect(await fetch?.settled).toBe(false);
   });
 
+  it('let go of their file when the store fails without having read anything', async () => {
+    const fetches = open({ putBlob: () => Promise.reject(new OciError('UNAVAILABLE')) });
+    const fetch = await fetches.open('a', digest, () => comes(content));
+
+    expect(await fetch?.settled).toBe(false);
+
+    await expect.poll(() => fetch?.spool.closed).toBe(true);
+  });
+
   it('are broken off when the server stops', async () => {
     const fetches = open();
     const body = new Readable({ read: () => {} });
