@@ -151,10 +151,10 @@ export async function createFaultGit(options: {
     await waitFor(
       async () => {
         const builds = await listBuilds();
-        states = JSON.stringify(
-          Object.groupBy(builds, ({ state }) => state),
-          ['id', 'commit', 'error'],
-        );
+        const grouped = Object.entries(Object.groupBy(builds, ({ state }) => state));
+        states = grouped
+          .map(([state, some = []]) => `${some.length} ${state} (${some[0]?.id} ${some[0]?.error ?? ''})`)
+          .join(', ');
         const done = new Set(builds.filter(({ state }) => state === 'succeeded').map(({ commit }) => commit));
         for (const { id, state, error, commit } of builds) {
           if (state !== 'failed' || done.has(commit) || retried.has(id)) continue;
