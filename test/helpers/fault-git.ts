@@ -167,7 +167,7 @@ export async function createFaultGit(options: {
         }
         return [...arrived].every((commit) => done.has(commit));
       },
-      { what: 'every push becomes an image', timeoutMs: 120_000 },
+      { what: 'every push becomes an image', timeoutMs: 300_000 },
     ).catch((error: unknown) => {
       throw new Error(`${String(error)}; ${arrived.size} commits arrived; ${states.slice(0, 2000)}`);
     });
