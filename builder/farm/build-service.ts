@@ -38,6 +38,7 @@ export function createBuildService(deps: {
   const heard = new Map<string, LogFollower>();
 
   function listen(id: string): void {
+    if (heard.has(id)) return;
     const follower = followLog(deps, id, { fresh: true });
     heard.set(id, follower);
     setTimeout(() => {

@@ -11,8 +11,8 @@ import { gitEnvironment } from './git-process.ts';
 import { advertisePush, refusedType, runGitService } from './git-service.ts';
 import { openGitTree } from './git-tree.ts';
 import { installHooks } from './hooks.ts';
+import { announceOpenIntents } from './push-intents.ts';
 import { createPushSession, type PushSession } from './push-session.ts';
-import { recoverPushes } from './recover-pushes.ts';
 import { readRefs } from './refs-document.ts';
 import { createRepositoryCache } from './repository-cache.ts';
 
@@ -131,7 +131,7 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
       const stored = document.refs[ref];
       return stored === undefined ? undefined : { commit: stored.commit, sequence: stored.sequence };
     },
-    recover: () => recoverPushes({ store, listener, log }),
+    recover: () => announceOpenIntents({ store, listener, log }),
     async close() {
       closed = true;
       // Pushers who watch a build are let go; pushes that are still being stored are waited for.

@@ -6,6 +6,8 @@ import type { PushListener, RefUpdate } from './git-host.ts';
 import { gitKeys } from './git-keys.ts';
 import { listPacks, storePack } from './packs.ts';
 import { createPktReader, flushPacket, pktLine } from './pkt-line.ts';
+import { announceOpenIntents, type PushIntent } from './push-intents.ts';
+import { toUpdate } from './ref-update.ts';
 import { commitPush, type PushFacts, type RefCommand, zeroId } from './refs-document.ts';
 import type { RepositoryCache } from './repository-cache.ts';
 import { timeOrderedId } from './time-ordered-id.ts';
@@ -51,9 +53,12 @@ export function createPushSession(
     const packFolder = `${folder}/pack`;
     packs = await listPacks(packFolder);
     const refs = commands.map((command) => command.slice(zeroId.length * 2 + 2));
+    const open: PushIntent = { state: 'open', team, app, refs, nonce: intent };
     await Promise.all([
       ...packs.map((id) => storePack(store, push, id, packFolder)),
-      store.put(intent, Buffer.from(JSON.stringify({ state: 'open', team, app, refs, nonce: intent }))),
+      store.put(intent, Buffer.from(JSON.stringify(open))),
+      // A server may have died between moving one of these refs and announcing that; once they move again, nobody could tell.
+      announceOpenIntents({ store, listener, log }, { team, app, refs: new Set(refs), except: intent }),
     ]);
     intentWritten = true;
     socket.end('ok\n');
@@ -182,25 +187,6 @@ function createLineWriter(socket: Duplex): (line: string) => void {
       socket.write(`… ${missed} lines are left out: they came faster than they could be sent …\n`);
     missed = 0;
     socket.write(`${line}\n`);
-  };
-}
-
-export function toUpdate(
-  repository: { team: string; app: string },
-  ref: string,
-  stored: { commit: string; sequence: number; id: string; pusher: string; options: readonly string[] },
-  head: string,
-): RefUpdate {
-  return {
-    id: stored.id,
-    team: repository.team,
-    app: repository.app,
-    ref,
-    commit: stored.commit,
-    sequence: stored.sequence,
-    defaultBranch: ref === head,
-    pusher: stored.pusher,
-    pushOptions: stored.options,
   };
 }
 

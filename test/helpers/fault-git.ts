@@ -59,11 +59,6 @@ export async function createFaultGit(options: {
   const refs = new Map<string, PushedRef>();
   /** Commits that arrived, each of them as the head of some ref: every one becomes an image. */
   const arrived = new Set<string>();
-  /**
-   * By ref, the commit of a push that was never answered and moved it all the same. Nobody was promised an image of it, and when the next push
-   * moves the ref before a server has noticed, there is none.
-   */
-  const unanswered = new Map<string, string>();
   let acknowledged = 0;
   let serial = 0;
 
@@ -92,16 +87,8 @@ export async function createFaultGit(options: {
     const pushed = await git(work, 'push', '-q', ...wait, url(), `HEAD:${ref}`);
     if (pushed.code !== 0) throw new ConnectionLost(`git push: ${pushed.stderr}`);
     acknowledged++;
-    replaced(ref, commit);
     arrived.add(commit);
     refs.set(ref, { allowed: new Set([commit]) });
-  }
-
-  function replaced(ref: string, commit: string): void {
-    const before = unanswered.get(ref);
-    if (before === undefined || before === commit) return;
-    arrived.delete(before);
-    unanswered.delete(ref);
   }
 
   async function settle(clone: boolean): Promise<void> {
@@ -123,11 +110,7 @@ export async function createFaultGit(options: {
       if (!allowed.has(found)) {
         throw new Error(`${repository} ${ref} is at ${found}, allowed ${[...allowed].join(' or ')}`);
       }
-      if (found !== undefined) {
-        replaced(ref, found);
-        if (!arrived.has(found)) unanswered.set(ref, found);
-        arrived.add(found);
-      }
+      if (found !== undefined) arrived.add(found);
       refs.set(ref, { allowed: new Set([found]) });
     }
     if (!clone || remote.size === 0) return;
@@ -184,7 +167,7 @@ export async function createFaultGit(options: {
         }
         return [...arrived].every((commit) => done.has(commit));
       },
-      { what: 'every push becomes an image', timeoutMs: 300_000 },
+      { what: 'every push becomes an image', timeoutMs: 120_000 },
     ).catch((error: unknown) => {
       throw new Error(`${String(error)}; ${arrived.size} commits arrived; ${states.slice(0, 2000)}`);
     });

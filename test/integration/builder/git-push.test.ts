@@ -1,6 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { PushListener } from '../../../builder/git/git-host.ts';
 import { createRecorder, createWorkshop, git, gitOk, serveGit } from './git-fixture.ts';
 
 async function createWork(
@@ -144,5 +145,35 @@ describe('git push over smart HTTP', () => {
 
     expect(listener.updates).toHaveLength(1000);
     expect((await gitOk(work, 'ls-remote', '--heads', url)).trim().split('\n')).toHaveLength(1000);
+  });
+
+  it('announces a move that its own push could not announce before the ref moves again', async () => {
+    await using shop = await createWorkshop();
+    const recorder = createRecorder();
+    let down = true;
+    const listener: PushListener = {
+      ...recorder,
+      accepted: async (updates) => {
+        if (down) throw new Error('the queue does not answer');
+        await recorder.accepted(updates);
+      },
+    };
+    await using server = await serveGit({ ...shop, listener });
+    const work = await createWork(shop.path);
+    const url = `${server.url}/git/team/app.git`;
+    await gitOk(work, 'push', '-q', '-o', 'build.nowait', url, 'main', 'main:refs/heads/other');
+    const first = (await gitOk(work, 'rev-parse', 'HEAD')).trim();
+    await gitOk(work, 'commit', '-q', '--allow-empty', '-m', 'second');
+    const second = (await gitOk(work, 'rev-parse', 'HEAD')).trim();
+    down = false;
+
+    await gitOk(work, 'push', '-q', url, 'main');
+
+    const announced = recorder.updates.map(({ ref, commit, sequence }) => ({ ref, commit, sequence }));
+    expect(announced).toEqual([
+      { ref: 'refs/heads/main', commit: first, sequence: 1 },
+      { ref: 'refs/heads/other', commit: first, sequence: 1 },
+      { ref: 'refs/heads/main', commit: second, sequence: 2 },
+    ]);
   });
 });
