@@ -25,6 +25,8 @@ export interface AppendedFile {
   readonly fd: number;
   /** Of the same file, as a byte string. */
   readonly path: string;
+  /** Called before the first byte is written. */
+  readonly begin: () => void;
 }
 
 /**
@@ -32,7 +34,7 @@ export interface AppendedFile {
  * odd bytes at either end, and everything where the file system knows no direct writes go through it.
  */
 export function createFileAppender(
-  { fd, path }: AppendedFile,
+  { fd, path, begin }: AppendedFile,
   state: MultipartState,
   { budget, direct }: { budget: ByteBudget; direct: DirectFiles },
 ): MultipartWriter {
@@ -41,6 +43,7 @@ export function createFileAppender(
   let heldBytes = 0;
   let position = state.offset;
   let sinceWriteBack = 0;
+  let begun = false;
   let failure: Error | undefined;
   let draining = false;
   let writeBack: Promise<void> | undefined;
@@ -161,6 +164,8 @@ export function createFileAppender(
     async write(chunk) {
       check();
       if (chunk.length === 0) return;
+      if (!begun) begin();
+      begun = true;
       const turn = budget.take(chunk.length);
       if (turn !== undefined) {
         await turn;

@@ -60,13 +60,21 @@ export function createFilesystemMultipart(options: FilesystemMultipartOptions): 
     async resume(_key, state) {
       const fd = claim(pathOf(state));
       if (fd === undefined) throw new MultipartUnknown('the upload was completed, aborted or swept');
-      try {
-        cutTo(fd, state.offset);
-      } catch (error) {
+      if (fstatSync(fd).size < state.offset) {
         closeSync(fd);
-        throw unavailable('continuing an upload', error);
+        throw lostBytes();
       }
-      return createFileAppender({ fd, path: pathOf(state) }, state, { budget: options.budget, direct });
+      const begin = (): void => {
+        try {
+          cutTo(fd, state.offset);
+        } catch (error) {
+          throw unavailable('continuing an upload', error);
+        }
+      };
+      return createFileAppender({ fd, path: pathOf(state), begin }, state, {
+        budget: options.budget,
+        direct,
+      });
     },
     async complete(key, state) {
       const path = pathOf(state);
@@ -119,8 +127,12 @@ function claim(path: string): number | undefined {
 
 function cutTo(fd: number, offset: number): void {
   const { size } = fstatSync(fd);
-  if (size < offset) throw new MultipartUnknown('bytes of the upload were lost with the machine’s power');
+  if (size < offset) throw lostBytes();
   if (size > offset) ftruncateSync(fd, offset);
+}
+
+function lostBytes(): MultipartUnknown {
+  return new MultipartUnknown('bytes of the upload were lost with the machine’s power');
 }
 
 function open(path: string, flags: string): number | undefined {

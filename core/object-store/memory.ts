@@ -135,9 +135,8 @@ function createMemoryMultipart(
     async resume(_key, state) {
       const held = upload(state);
       if (held.busy) throw new MultipartBusy('another writer holds this upload');
-      held.chunks = [bytes(state)];
-      held.size = state.offset;
       held.busy = true;
+      let begun = false;
       let closed = false;
       const check = (): void => {
         if (closed) throw new Error('this writer is closed');
@@ -145,12 +144,17 @@ function createMemoryMultipart(
       return {
         async write(chunk) {
           check();
+          if (!begun) {
+            held.chunks = [bytes(state)];
+            held.size = state.offset;
+            begun = true;
+          }
           held.chunks.push(chunk);
           held.size += chunk.length;
         },
         async checkpoint() {
           check();
-          return { ...state, offset: held.size };
+          return { ...state, offset: begun ? held.size : state.offset };
         },
         async close() {
           if (!closed) held.busy = false;

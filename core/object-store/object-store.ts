@@ -112,7 +112,8 @@ export interface ListedObject {
 export interface MultipartStore {
   create(key: string): Promise<MultipartState>;
   /**
-   * Continues at `state`'s offset (bytes behind it, from a writer that died, are dropped).
+   * Continues at `state`'s offset: the first write drops the bytes behind it, of a writer that died. Nothing is dropped before, so whoever
+   * finds with the upload in his hands that his `state` is an old one closes again and has done no harm.
    * Errors: MultipartBusy while another live writer holds it, MultipartUnknown when it was completed or aborted.
    */
   resume(key: string, state: MultipartState): Promise<MultipartWriter>;

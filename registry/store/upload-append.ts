@@ -5,7 +5,7 @@ import {
   type MultipartWriter,
 } from '../../core/object-store/object-store.ts';
 import type { DigestAlgorithm } from '../../oci/digest.ts';
-import { OciError } from '../../oci/errors.ts';
+import { isOciError, OciError } from '../../oci/errors.ts';
 import type { WriteOptions } from '../../oci/registry.ts';
 import { inlineLimit } from './blob-commit.ts';
 import type { StoreContext } from './context.ts';
@@ -17,6 +17,9 @@ import { busyUpload, readSession, replaceSession, type Session, unknownUpload } 
 /** While a long body streams, the session learns of it so often: a server that is killed loses no more than this. */
 const checkpointBytes = 64 * 1024 * 1024;
 const checkpointMilliseconds = 5_000;
+
+/** With growing pauses, 0.7 s in all. */
+const busyTries = 7;
 
 const empty = Buffer.alloc(0);
 
@@ -49,14 +52,8 @@ export async function holdUpload(context: StoreContext, id: string, session: Ses
 }
 
 async function holdWriter(context: StoreContext, id: string, session: Session): Promise<Writing> {
-  const { dataKey, multipart, repository, owner } = session.header;
-  if (multipart === undefined) throw new Error('the session has no multipart upload');
-  let writer: MultipartWriter;
-  try {
-    writer = await context.store.multipart.resume(dataKey, multipart);
-  } catch (error) {
-    throw translate(error, id);
-  }
+  const { repository, owner } = session.header;
+  const writer = await takeWriter(context, id, session);
   try {
     // Only what the session says now, with the lock held, counts: a writer before us may just have let go.
     const current = await readSession(context, repository, id, owner === undefined ? {} : { owner });
@@ -65,6 +62,31 @@ async function holdWriter(context: StoreContext, id: string, session: Session): 
   } catch (error) {
     await writer.close();
     throw error;
+  }
+}
+
+/** Resolves once nobody writes to the upload, or after a while all the same. */
+export async function awaitWriter(context: StoreContext, id: string, session: Session): Promise<void> {
+  if (session.header.multipart === undefined) return;
+  try {
+    const writer = await takeWriter(context, id, session);
+    await writer.close();
+  } catch (error) {
+    if (!isOciError(error, 'RANGE_INVALID')) throw error;
+  }
+}
+
+/** Whoever held it may be a process that is dying at this moment, or a request whose client has gone: it is waited for, a little. */
+async function takeWriter(context: StoreContext, id: string, session: Session): Promise<MultipartWriter> {
+  const { dataKey, multipart } = session.header;
+  if (multipart === undefined) throw new Error('the session has no multipart upload');
+  for (let tries = 1; ; tries++) {
+    try {
+      return await context.store.multipart.resume(dataKey, multipart);
+    } catch (error) {
+      if (!(error instanceof MultipartBusy) || tries > busyTries) throw translate(error, id);
+    }
+    await context.wait(25 * tries);
   }
 }
 

@@ -4,7 +4,7 @@ import type { StoreContext } from './context.ts';
 import { dataKey, uploadKey } from './paths.ts';
 import { fenceOff } from './pointer.ts';
 import { replaceRecord } from './record.ts';
-import { appendUpload, checkStart } from './upload-append.ts';
+import { appendUpload, awaitWriter, checkStart } from './upload-append.ts';
 import { uploadIdPrefix } from './upload-count.ts';
 import {
   readSession,
@@ -43,6 +43,10 @@ export async function uploadStatus(
   id: string,
   options: UploadOwner = {},
 ): Promise<UploadStatus> {
+  const session = await readUnfinished(context, repository, id, options);
+  if (session.header.state !== 'open') return { id, offset: session.header.offset };
+  // The client asks because its connection broke: the last bytes may be on their way to the session at this moment.
+  await awaitWriter(context, id, session);
   const { header } = await readUnfinished(context, repository, id, options);
   return { id, offset: header.offset };
 }

@@ -270,6 +270,17 @@ export function finishUpload({ name, id, blob, patch, body }: UploadOptions): Sc
   };
 }
 
+/** One PATCH, at byte `start`. */
+export function patchUpload(id: () => string, bytes: Buffer, start: number, name: string): ScenarioActor {
+  return {
+    name,
+    mayFail: ['BLOB_UPLOAD_UNKNOWN', 'RANGE_INVALID'],
+    async run({ registry }) {
+      return (await registry.writeUpload('a', id(), Readable.from([bytes]), { start })).offset;
+    },
+  };
+}
+
 export function cancelUpload(id: () => string, name = 'cancel'): ScenarioActor {
   return {
     name,

@@ -1,5 +1,12 @@
 import { type Digest, digestOf } from '../../oci/digest.ts';
-import { childrenIn, isManifestReadable, readableManifests, readStored, readTags } from './stored.ts';
+import {
+  childrenIn,
+  isManifestReadable,
+  readableManifests,
+  readSessions,
+  readStored,
+  readTags,
+} from './stored.ts';
 import type { StoreState } from './world.ts';
 
 export interface InvariantOptions {
@@ -45,6 +52,15 @@ export function checkAlways(store: StoreState, options: InvariantOptions = {}): 
   for (const { repository, tag, digest, nonce } of options.protection === false ? [] : readTags(store)) {
     if (store.entries.has(`repos/${repository}/_tagsof/${digest}/${tag}#${nonce}`)) continue;
     texts.push(`reverse: the tag ${tag} → ${short(digest)} has no reverse entry, a DELETE would leave it`);
+  }
+  return [...texts, ...checkUploads(store)];
+}
+
+/** The bytes that an open session says it has were acknowledged. */
+function checkUploads(store: StoreState): string[] {
+  const texts: string[] = [];
+  for (const { key, offset, kept } of readSessions(store)) {
+    if (kept < offset) texts.push(`loss: ${key} says ${offset} bytes, ${kept} are kept`);
   }
   return texts;
 }

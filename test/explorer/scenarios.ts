@@ -10,6 +10,7 @@ import {
   expireClaim,
   finishUpload,
   mount,
+  patchUpload,
   pull,
   push,
   putBlob,
@@ -258,6 +259,20 @@ export function createPairs(): Record<string, Scenario> {
         finishUpload({ name: 'finish 2', id: open.id, blob: blobOf('fayer'), patch: true }),
       ],
       open.begin,
+    ),
+    'PATCH ‖ PATCH of an upload with bytes': scenario(
+      [
+        patchUpload(full.id, small.bytes, layer.bytes.length, 'patch'),
+        patchUpload(full.id, small.bytes, layer.bytes.length, 'patch 2'),
+      ],
+      full.begin,
+    ),
+    'PATCH ‖ final PUT': scenario(
+      [
+        patchUpload(full.id, small.bytes, layer.bytes.length, 'patch'),
+        finishUpload({ name: 'finish', id: full.id, blob: layer }),
+      ],
+      full.begin,
     ),
     'final PUT ‖ the same': scenario(
       [

@@ -1,5 +1,5 @@
 import type { Digest } from '../../oci/digest.ts';
-import type { StoreState } from './world.ts';
+import { multipartKey, type StoreState } from './world.ts';
 
 /** How the tests read what lies in the store: on purpose not with the product's own code. */
 interface Header {
@@ -10,6 +10,8 @@ interface Header {
   readonly digest?: Digest;
   readonly dataKey?: string;
   readonly mediaType?: string;
+  readonly offset?: number;
+  readonly multipart?: { readonly id: string; readonly offset: number };
 }
 
 export interface Stored {
@@ -93,3 +95,30 @@ export function childrenIn(payload: Buffer): Children {
     subject: manifest.subject?.digest,
   };
 }
+
+export interface StoredSession {
+  readonly key: string;
+  /** Bytes that it says it has. */
+  readonly offset: number;
+  /** Bytes that are there for it. */
+  readonly kept: number;
+}
+
+/** Open upload sessions. Where uploads have no lock the bytes are parts that only a completion counts: those are left out. */
+export function readSessions(store: StoreState): StoredSession[] {
+  const found: StoredSession[] = [];
+  for (const key of store.entries.keys()) {
+    if (!key.startsWith('uploads/')) continue;
+    const stored = readStored(store, key);
+    if (stored?.header.state !== 'open') continue;
+    const { offset = 0, multipart } = stored.header;
+    if (multipart === undefined || stored.payload.length > 0) continue;
+    const bytes = store.entries.get(multipartKey(JSON.stringify(multipart.id)))?.body;
+    if (bytes?.[0] === openBracket) continue;
+    found.push({ key, offset, kept: bytes?.length ?? 0 });
+  }
+  return found;
+}
+
+/** What the list of parts begins with that stands for the bytes where uploads have no lock. */
+const openBracket = 0x5b;

@@ -223,7 +223,7 @@ export function createWorld(options: WorldOptions = {}): World {
     if (call.op === 'read') return readBack(state, key, kept);
     if (call.op === 'append') return { state: keep(Buffer.concat([kept, call.body]), holder), answer: done };
     if (holder !== '') return { state, answer: failed('MultipartBusy') };
-    if (call.op === 'resume') return { state: keep(kept, call.holder), answer: done };
+    if (call.op === 'resume') return { state: keep(held.body, call.holder), answer: done };
     return { state: without(withEntry(state, target, kept), key), answer: done };
   }
 

@@ -532,6 +532,20 @@ export function objectStoreSuite(
         await next.close();
       });
 
+      it('keeps what came later when somebody with an older state takes the upload up and lets it go', async () => {
+        const state = await store.multipart.create('data/1');
+        const writer = await store.multipart.resume('data/1', state);
+        await writer.write(part('a'));
+        const end = await writer.checkpoint();
+        await writer.close();
+
+        const late = await store.multipart.resume('data/1', state);
+        await late.close();
+
+        await store.multipart.complete('data/1', end);
+        expect((await read((await store.getStream('data/1'))?.body))?.equals(part('a'))).toBe(true);
+      });
+
       it('knows nothing of an upload that was aborted', async () => {
         const writer = await store.multipart.resume('data/1', await store.multipart.create('data/1'));
         await writer.write(part('a'));

@@ -43,7 +43,7 @@ describe('the file appender', () => {
   async function append(direct: DirectFiles, pieces: readonly number[]): Promise<void> {
     const fd = openSync(path, 'w+');
     const writer = createFileAppender(
-      { fd, path },
+      { fd, path, begin: () => {} },
       { offset: 0 },
       { budget: createByteBudget(16e6), direct },
     );
