@@ -1,14 +1,16 @@
 import { isIP } from 'node:net';
-import { resolve } from 'node:path';
 import Type, { type Static } from 'typebox';
-import { type NginxValue, nginxValues } from '../cache-proxy/nginx/grammar.ts';
+import { nginxValues } from '../cache-proxy/nginx/grammar.ts';
 import { checkAccessRules } from '../core/auth/access-rules.ts';
 import { type DeepReadonly, loadConfig } from '../core/config/load-config.ts';
 import type { ValueFault } from '../core/config/settings.ts';
 import { UserError } from '../core/user-error.ts';
 import { collectionSchema } from './collection-config.ts';
+import { fault, fitsNginx } from './config-checks.ts';
+import { frontSchema } from './front-config.ts';
 import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts';
 import { mirrorsSchema } from './mirror-config.ts';
+import { storeSchema } from './store-config.ts';
 
 /** Variables with our prefix that are read elsewhere: by commands that talk to a server, and by tests. */
 const otherVariables = ['BRICKYARD_SERVER', 'BRICKYARD_CONFIG', 'BRICKYARD_CREDENTIALS'];
@@ -73,106 +75,8 @@ export const configSchema = Type.Object({
         'Seconds that requests under way may go on after that; what is left is cut off and can be resumed.',
     }),
   }),
-  store: Type.Object({
-    /** Kind of object store. */
-    type: Type.Enum(['filesystem', 's3'], {
-      default: 'filesystem',
-      description: 'Kind of object store: `filesystem` (under `data`) or `s3` (any number of servers).',
-      'x-unavailable-values': {
-        memory: 'a store in memory would lose images; use "filesystem"',
-      },
-    }),
-    /** Only used with `type: s3`. Credentials come from where the AWS SDK looks for them. */
-    s3: Type.Object({
-      endpoint: Type.Optional(
-        Type.String({
-          description: 'Address of the S3 store, e.g. `https://s3.example.com`; without it, AWS.',
-          'x-check': checkEndpoint,
-        }),
-      ),
-      publicEndpoint: Type.Optional(
-        Type.String({
-          description: 'What clients call the S3 store, for redirects; default: `endpoint`.',
-          'x-check': checkEndpoint,
-        }),
-      ),
-      region: Type.Optional(
-        Type.String({
-          minLength: 1,
-          description:
-            'Region; default: AWS_REGION, AWS_DEFAULT_REGION or the profile’s; `us-east-1` with an endpoint.',
-        }),
-      ),
-      bucket: Type.Optional(Type.String({ minLength: 3, maxLength: 63, description: 'Name of the bucket.' })),
-      prefix: Type.String({
-        default: '',
-        maxLength: 128,
-        description: 'All keys begin with it; several installations may share a bucket.',
-        'x-check': (value: string) =>
-          /^\/?([A-Za-z0-9!_.*'()-]+\/?)*$/.test(value) && !/(^|\/)\.\.?(\/|$)/.test(value)
-            ? []
-            : fault('may hold letters, digits and -_.!*() in parts joined by /'),
-      }),
-      forcePathStyle: Type.Optional(
-        Type.Boolean({
-          description:
-            'The bucket stands in the path, not in the host’s name; default: yes with an endpoint, no on AWS.',
-        }),
-      ),
-      sse: Type.Enum(['none', 'AES256', 'aws:kms'], {
-        default: 'none',
-        description: 'Encryption asked of the store; `none` leaves it to the bucket’s own setting.',
-      }),
-      kmsKeyId: Type.Optional(
-        Type.String({ minLength: 1, description: 'Key for `sse: aws:kms`; default: the account’s own.' }),
-      ),
-      storageClass: Type.Optional(
-        Type.String({
-          minLength: 1,
-          description:
-            'Storage class of blobs, e.g. `STANDARD_IA`; metadata always has the bucket’s usual one.',
-          'x-check': (value: string) =>
-            /GLACIER$|DEEP_ARCHIVE/.test(value) && value !== 'GLACIER_IR'
-              ? fault(
-                  'blobs must be readable at once; use STANDARD, STANDARD_IA, INTELLIGENT_TIERING or GLACIER_IR',
-                )
-              : [],
-        }),
-      ),
-      caFile: Type.Optional(
-        Type.String({
-          minLength: 1,
-          description: 'PEM file of certificate authorities that are trusted beside the usual ones.',
-          'x-path': true,
-        }),
-      ),
-      maxAttempts: Type.Integer({
-        default: 5,
-        minimum: 1,
-        maximum: 20,
-        description: 'Sendings of one request. Writes with a condition are decided by the caller.',
-      }),
-      connectTimeout: Type.Integer({
-        default: 5,
-        minimum: 1,
-        maximum: 120,
-        description: 'Seconds until a connection to the store stands.',
-      }),
-      idleTimeout: Type.Integer({
-        default: 30,
-        minimum: 1,
-        maximum: 600,
-        description:
-          'Seconds without a byte in either direction after which a request to the store has failed.',
-      }),
-      uploadBuffer: Type.Integer({
-        default: 256,
-        minimum: 16,
-        maximum: 65_536,
-        description: 'MiB of memory for the parts of all uploads of one process.',
-      }),
-    }),
-  }),
+  /** Where everything durable is kept. */
+  store: storeSchema,
   registry: Type.Object({
     /** Sparse images: the specification lets a registry refuse them. */
     allowMissingBlobs: Type.Boolean({
@@ -243,88 +147,8 @@ export const configSchema = Type.Object({
   collection: collectionSchema,
   /** Pull-through of other registries. */
   mirrors: mirrorsSchema,
-  /** The nginx in front of the replicas, which `brickyard front render` writes the configuration of; the server itself reads none of it. */
-  front: Type.Object({
-    listen: Type.String({
-      default: '127.0.0.1:8080',
-      description: 'nginx in front: address and port, e.g. `0.0.0.0:443`.',
-      'x-check': fitsNginx(nginxValues.listen),
-    }),
-    serverName: Type.Optional(
-      Type.String({
-        description: 'nginx in front: the host name it answers to; default: that of `publicUrl`, else any.',
-        'x-check': fitsNginx(nginxValues.serverName),
-      }),
-    ),
-    tls: Type.Object({
-      certificate: nginxPath('nginx in front: file of the certificate and its chain (PEM).'),
-      key: nginxPath('nginx in front: file of the certificate’s key (PEM).'),
-    }),
-    allowPlain: Type.Boolean({
-      default: false,
-      description:
-        'nginx in front: without TLS also where other machines reach it, because something before it speaks TLS.',
-    }),
-    replicas: Type.Array(Type.String(), {
-      default: [],
-      description: 'nginx in front: `host:port` of each replica; default: `listen`.',
-      'x-check': eachFitsNginx(nginxValues.hostPort),
-    }),
-    bytes: Type.Enum(['auto', 'files', 's3', 'none'], {
-      default: 'auto',
-      description:
-        'nginx in front: where it takes blobs from: `files` of the data folder, `s3`, `none` (they pass through the replicas), or `auto`: as `store.type` says.',
-    }),
-    folder: Type.String({
-      default: './front',
-      description: 'nginx in front: folder of its pid file, logs and temporary files.',
-      'x-path': true,
-      'x-check': fitsNginx(nginxValues.path, { relative: true }),
-    }),
-    user: Type.Optional(
-      Type.String({
-        description:
-          'nginx in front: system user of its workers where it is started as root; must be able to read the data folder.',
-        'x-check': fitsNginx(nginxValues.user),
-      }),
-    ),
-    store: Type.Object({
-      url: Type.Optional(
-        Type.String({
-          description:
-            'nginx in front of S3: scheme and host of presigned addresses; default: as `store.s3` says.',
-          'x-check': fitsNginx(nginxValues.origin),
-        }),
-      ),
-      ca: nginxPath(
-        'nginx in front of S3: certificates (PEM) that the store’s own is checked with; default: the system’s.',
-      ),
-      resolver: Type.Array(Type.String(), {
-        default: [],
-        description:
-          'nginx in front of S3: name servers to ask for the store’s address while it runs; default: it is looked up once, at the start.',
-        'x-check': eachFitsNginx(nginxValues.nameServer),
-      }),
-    }),
-    cache: Type.Object({
-      folder: nginxPath('nginx in front of S3: folder where it keeps blobs; default: it keeps none.'),
-      maxSize: Type.String({
-        default: '10g',
-        description: 'nginx in front of S3: how much it keeps, e.g. `200g`; the least used goes first.',
-        'x-check': fitsNginx(nginxValues.size),
-      }),
-      minFree: Type.String({
-        default: '1g',
-        description: 'nginx in front of S3: how much of the disk it leaves free.',
-        'x-check': fitsNginx(nginxValues.size),
-      }),
-      inactive: Type.String({
-        default: '30d',
-        description: 'nginx in front of S3: what nobody asked for so long goes.',
-        'x-check': fitsNginx(nginxValues.time),
-      }),
-    }),
-  }),
+  /** The nginx in front of the replicas. */
+  front: frontSchema,
   redis: Type.Object({
     url: Type.Optional(
       Type.Unsafe<undefined>({
@@ -471,10 +295,6 @@ export function storeName({ store: { type, s3 }, data }: Config): string {
   return type === 's3' ? `s3://${s3.bucket ?? ''}/${s3.prefix}` : data;
 }
 
-function fault(message: string, hint?: string): ValueFault[] {
-  return [{ path: [], message, ...(hint === undefined ? {} : { hint }) }];
-}
-
 function portHint(value: string): string | undefined {
   const port = /^:?(\d+)$/.exec(value)?.[1];
   return port === undefined ? undefined : `write 127.0.0.1:${port}`;
@@ -492,43 +312,10 @@ function checkPublicUrl(value: string): ValueFault[] {
   return [];
 }
 
-/** A file that is named in nginx's configuration. */
-function nginxPath(description: string) {
-  return Type.Optional(
-    Type.String({ description, 'x-path': true, 'x-check': fitsNginx(nginxValues.path, { relative: true }) }),
-  );
-}
-
-/** `relative`: of a path that becomes absolute only later. */
-function fitsNginx(kind: NginxValue, { relative = false } = {}): (value: string) => ValueFault[] {
-  return (value) => {
-    const fits = kind.test(value) || (relative && kind.test(resolve('/folder', value)));
-    return fits ? [] : fault(`must be ${relative ? kind.wanted.replace('an absolute', 'a') : kind.wanted}`);
-  };
-}
-
-function eachFitsNginx(kind: NginxValue): (value: string[]) => ValueFault[] {
-  return (value) =>
-    value.flatMap((entry, index) =>
-      kind.test(entry) ? [] : [{ path: [index], message: `"${entry}" must be ${kind.wanted}` }],
-    );
-}
-
 function checkNetworks(value: string[]): ValueFault[] {
   return value.flatMap((entry, index) =>
     isNetwork(entry) ? [] : [{ path: [index], message: `"${entry}" is no IP address or network` }],
   );
-}
-
-function checkEndpoint(value: string): ValueFault[] {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (url === undefined || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
-    return fault('must be an address such as https://s3.example.com');
-  }
-  if (url.username !== '' || url.password !== '')
-    return fault('must hold no credentials: use AWS_ACCESS_KEY_ID');
-  if (url.search !== '' || url.hash !== '') return fault('must end with the host, port or path');
-  return [];
 }
 
 function isNetwork(text: string): boolean {
