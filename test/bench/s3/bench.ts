@@ -16,6 +16,7 @@ import {
   startDistributionV3,
   startDockerRegistryOnS3,
   startOurs,
+  startOursBehindFront,
 } from './sides.ts';
 import { pulls, pushes } from './throughput.ts';
 
@@ -83,11 +84,18 @@ export async function s3Bench(options: S3BenchOptions): Promise<string> {
     }
     if (wants('s3-pull')) {
       say('pulls of 10 MiB …');
+      const fronted = await startSide(
+        { ...options, ceph, s3, redirect: false },
+        started,
+        startOursBehindFront,
+      );
       cases.push(await pulls(bench, sides));
+      say('pulls of 10 MiB through nginx …');
+      cases.push(await pulls(bench, [...fronted, ...sides.slice(1)], ', ours behind its nginx'));
       say('pulls of 10 MiB by redirect …');
       const redirecting = await startSides({ ...options, ceph, s3, redirect: true }, started);
-      cases.push(await pulls(bench, redirecting));
-      for (const side of [...sides, ...redirecting]) await bench.empty(side, '');
+      cases.push(await pulls(bench, redirecting, ', by redirect'));
+      for (const side of [...sides, ...fronted, ...redirecting]) await bench.empty(side, '');
     }
     if (wants('s3-commit')) cases.push(...(await commits(bench)));
     if (wants('s3-delete')) {
@@ -103,20 +111,28 @@ export async function s3Bench(options: S3BenchOptions): Promise<string> {
   }
 }
 
-async function startSides(
-  options: S3BenchOptions & { ceph: CephCluster; s3: S3Client; redirect: boolean },
+/** Empty where this machine cannot run it. */
+async function startSide(
+  { ceph, s3, scratch, redirect }: StartOptions,
   started: Side[],
+  start: (options: SideOptions) => Promise<Side | undefined>,
 ): Promise<Side[]> {
-  const { ceph, s3, scratch, redirect, say } = options;
+  const side = await start({ ceph, scratch, redirect, bucket: await createBucket(s3) });
+  if (side === undefined) return [];
+  started.push(side);
+  return [side];
+}
+
+type StartOptions = S3BenchOptions & { ceph: CephCluster; s3: S3Client; redirect: boolean };
+
+async function startSides(options: StartOptions, started: Side[]): Promise<Side[]> {
   const sides: Side[] = [];
-  const begin = async (start: (options: SideOptions) => Promise<Side | undefined>): Promise<void> => {
-    const side = await start({ ceph, scratch, redirect, bucket: await createBucket(s3) });
-    if (side === undefined) return;
-    sides.push(side);
-    started.push(side);
-  };
-  await begin(startOurs);
-  await begin(startDockerRegistryOnS3);
-  await begin((each) => startDistributionV3(each, say));
+  for (const start of [
+    startOurs,
+    startDockerRegistryOnS3,
+    (each: SideOptions) => startDistributionV3(each, options.say),
+  ]) {
+    sides.push(...(await startSide(options, started, start)));
+  }
   return sides;
 }

@@ -26,14 +26,14 @@ export interface Observer {
 
 export function createObserver(ceph: CephCluster): Observer {
   const log = createRequestLog(ceph.gatewayLog);
-  const store = (): number => ceph.pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+  const cpu = (pids: readonly number[]): number => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
   return {
     async observe(side, operations, work) {
       const mark = await log.mark();
-      const before = { registry: cpuSeconds(side.pid), store: store() };
+      const before = { registry: cpu(side.pids), store: cpu(ceph.pids) };
       const value = await work();
-      const registryCpu = cpuSeconds(side.pid) - before.registry;
-      const wholeCpu = registryCpu + store() - before.store;
+      const registryCpu = cpu(side.pids) - before.registry;
+      const wholeCpu = registryCpu + cpu(ceph.pids) - before.store;
       return { value, registryCpu, wholeCpu, operations, requests: await log.since(mark, side.bucket) };
     },
   };

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CephCluster } from '../../helpers/ceph-cluster.ts';
 import { freePort } from '../../helpers/free-port.ts';
+import { startFront } from '../../helpers/front.ts';
 import { buildGoProgram, distributionProgram } from '../../helpers/go-program.ts';
 import { startProcess, waitFor } from '../../helpers/process.ts';
 import { storeEnvironment } from '../../helpers/replicas.ts';
@@ -14,7 +15,8 @@ export const peerEnvironment = { OTEL_TRACES_EXPORTER: 'none', AWS_CA_BUNDLE: un
 export interface Side {
   readonly name: string;
   readonly url: string;
-  readonly pid: number;
+  /** What it consists of; each with all its children. */
+  readonly pids: readonly number[];
   readonly bucket: string;
   /** Peers only: the program and its configuration, for what is a command of its own (`garbage-collect`). */
   readonly command?: readonly [program: string, config: string];
@@ -41,10 +43,36 @@ export async function startOurs(options: SideOptions): Promise<Side> {
   return {
     name: redirect ? 'brickyard, redirect' : 'brickyard',
     url: server.url,
-    pid: server.process.pid ?? 0,
+    pids: [server.process.pid ?? 0],
     bucket,
     stop: () => server.remove(),
   };
+}
+
+/** As docs/nginx.md sets it up: the registry behind the nginx that `brickyard front render` configures, which keeps blobs on its disk. */
+export async function startOursBehindFront({ ceph, bucket }: SideOptions): Promise<Side> {
+  const env = {
+    ...storeEnvironment({ ...ceph, bucket }),
+    BRICKYARD_TRUSTED_PROXIES: '127.0.0.1',
+    BRICKYARD_REGISTRY_ACCEL_MODE: 'on',
+  };
+  const server = await startServer({ args: ['registry'], env });
+  try {
+    const front = await startFront([server.url], env);
+    return {
+      name: 'brickyard behind its nginx',
+      url: front.url,
+      pids: [server.process.pid ?? 0, front.nginx.pid],
+      bucket,
+      async stop() {
+        await front.stop();
+        await server.remove();
+      },
+    };
+  } catch (error) {
+    await server.remove();
+    throw error;
+  }
 }
 
 /** Debian's docker-registry (2.8.2). */
@@ -111,7 +139,7 @@ http: {addr: "127.0.0.1:${port}"}
   return {
     name: redirect ? `${name}, redirect` : name,
     url,
-    pid: server.pid,
+    pids: [server.pid],
     bucket,
     command: [program, config],
     stop,

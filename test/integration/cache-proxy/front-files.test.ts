@@ -10,11 +10,12 @@ import { createRegistryClient, type RegistryClient } from '../../../oci/client.t
 import { digestOf } from '../../../oci/digest.ts';
 import { emptyConfig, pushContent } from '../../helpers/content.ts';
 import { requirePrograms } from '../../helpers/dockerd.ts';
+import { startFront, type TestFront } from '../../helpers/front.ts';
 import { runOk, waitFor } from '../../helpers/process.ts';
 import { type HttpAnswer, send } from '../../helpers/raw-http.ts';
 import { startServer, type TestServer } from '../../helpers/server.ts';
 import { createTempDirectory, type TempDirectory } from '../../helpers/temp.ts';
-import { handedOver, randomBlob, startFront, type TestFront } from './front-fixture.ts';
+import { handedOver, randomBlob } from './front-fixture.ts';
 
 const layer = randomBlob(5_000_000);
 const digest = digestOf(layer);

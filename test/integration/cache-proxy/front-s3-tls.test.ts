@@ -10,12 +10,13 @@ import { createRegistryClient } from '../../../oci/client.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import { type CephStore, startCeph } from '../../helpers/ceph.ts';
 import { requirePrograms } from '../../helpers/dockerd.ts';
+import { startFront } from '../../helpers/front.ts';
 import { startNameServer } from '../../helpers/name-server.ts';
 import { runOk } from '../../helpers/process.ts';
 import { send } from '../../helpers/raw-http.ts';
 import { type Replicas, startReplicas, storeEnvironment } from '../../helpers/replicas.ts';
 import { createTempDirectory, type TempDirectory } from '../../helpers/temp.ts';
-import { randomBlob, startFront } from './front-fixture.ts';
+import { randomBlob } from './front-fixture.ts';
 
 const layer = randomBlob(300_000);
 const digest = digestOf(layer);

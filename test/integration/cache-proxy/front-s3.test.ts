@@ -10,12 +10,13 @@ import { digestOf } from '../../../oci/digest.ts';
 import { type CephStore, startCeph } from '../../helpers/ceph.ts';
 import { pushContent } from '../../helpers/content.ts';
 import { requirePrograms } from '../../helpers/dockerd.ts';
+import { startFront, type TestFront } from '../../helpers/front.ts';
 import { runOk } from '../../helpers/process.ts';
 import { type HttpAnswer, send } from '../../helpers/raw-http.ts';
 import { type Replicas, startReplicas, storeEnvironment } from '../../helpers/replicas.ts';
 import { type Router, startRouter } from '../../helpers/router.ts';
 import { createTempDirectory, type TempDirectory } from '../../helpers/temp.ts';
-import { handedOver, randomBlob, startFront, type TestFront } from './front-fixture.ts';
+import { handedOver, randomBlob } from './front-fixture.ts';
 
 /** Two slices of 8 MiB. */
 const layer = randomBlob(9_000_000);
