@@ -23,6 +23,8 @@ export default defineConfig({
           include: ['test/integration/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // Half of the time these wait, for servers that start and disks that sync; by itself one would run after the other on two cores.
+          maxWorkers: 2,
         },
       },
       {
