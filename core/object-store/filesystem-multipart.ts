@@ -47,6 +47,7 @@ export function createFilesystemMultipart(options: FilesystemMultipartOptions): 
     return `${options.directory}/${id}`;
   };
   return {
+    exclusive: true,
     async create(key) {
       options.locate(key);
       const state = { offset: 0, id: randomUUID() };

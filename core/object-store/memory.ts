@@ -126,6 +126,7 @@ function createMemoryMultipart(
   const bytes = (state: MultipartState): Buffer =>
     Buffer.concat(upload(state).chunks).subarray(0, state.offset);
   return {
+    exclusive: true,
     async create(key) {
       keyParts(key);
       const id = randomUUID();

@@ -110,6 +110,11 @@ export interface ListedObject {
  * `state` is JSON-safe, small, and kept by the caller between requests; only what the last `checkpoint` returned counts.
  */
 export interface MultipartStore {
+  /**
+   * A writer keeps all others out until it closes or dies. False: two may write at the same time, in two processes, and what the caller
+   * records by compare-and-set decides whose bytes count.
+   */
+  readonly exclusive: boolean;
   create(key: string): Promise<MultipartState>;
   /**
    * Continues at `state`'s offset: the first write drops the bytes behind it, of a writer that died. Nothing is dropped before, so whoever
@@ -148,15 +153,22 @@ export type JsonValue =
   | readonly JsonValue[]
   | { readonly [name: string]: JsonValue };
 
+export interface CheckpointOptions {
+  /** The caller believes that nothing follows: the store may keep the rest in the way that makes `complete` cheap. Going on is still allowed. */
+  readonly last?: boolean;
+  /** False: what would have to be written twice for that may be left out; the state's `offset` says how far it goes. */
+  readonly whole?: boolean;
+  /** Of all bytes of the upload, in hex, where the caller knows it: a store that has to prove what it sends need not hash it again. */
+  readonly sha256?: string | undefined;
+}
+
 export interface MultipartWriter {
   /** Takes `chunk` over for good: the caller never changes it again. Resolves at once while buffers are free, later when the caller should wait. */
   write(chunk: Buffer): Promise<void>;
   /**
    * Everything written so far survives the death of this process; returns the state to resume from.
-   * `last`: the caller believes that nothing follows; the store may then keep the rest in the way that makes `complete` cheap. Going on is still allowed.
-   * `whole: false`: what would have to be written twice for that may be left out; `offset` says how far the state goes.
    */
-  checkpoint(options?: { readonly last?: boolean; readonly whole?: boolean }): Promise<MultipartState>;
+  checkpoint(options?: CheckpointOptions): Promise<MultipartState>;
   /** Lets another writer in. Safe to call twice, and after a failure; does not checkpoint. */
   close(): Promise<void>;
 }

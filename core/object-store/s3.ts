@@ -4,21 +4,16 @@ import type { Readable } from 'node:stream';
 import { getCACertificates } from 'node:tls';
 import type * as Sdk from '@aws-sdk/client-s3';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
-import { type Connection, createS3Driver, type S3Store } from './s3/driver.ts';
+import { type Connection, createS3Driver, type S3DriverOptions, type S3Store } from './s3/driver.ts';
 import { bareEtag } from './s3/etag-spelling.ts';
 import type { Credentials } from './s3/presign.ts';
-import type { RequestEvent, Wire, WireInfo } from './s3/requests.ts';
+import type { Wire, WireInfo } from './s3/requests.ts';
 
-export interface S3StoreOptions {
-  readonly bucket: string;
-  /** Default: AWS. */
-  readonly endpoint?: string | undefined;
+export interface S3StoreOptions extends S3DriverOptions {
   /** What clients call the store, for presigned addresses; default `endpoint`. */
   readonly publicEndpoint?: string | undefined;
   /** Default: `us-east-1` with an endpoint, else what the environment or the profile says. */
   readonly region?: string | undefined;
-  /** All keys begin with it; several stores may share a bucket. At most 128 characters. */
-  readonly prefix?: string | undefined;
   /** The bucket in the path, not in the host's name; default true with an endpoint. */
   readonly forcePathStyle?: boolean | undefined;
   /** Default: the library's own chain (variables, profile, web identity, container and instance roles). */
@@ -30,22 +25,12 @@ export interface S3StoreOptions {
   readonly storageClass?: string | undefined;
   /** PEM certificates that are trusted beside the usual ones. */
   readonly ca?: string | undefined;
-  /** Sendings of one request, the first included; default 5. Compare-and-set writes are sent once. */
-  readonly maxAttempts?: number | undefined;
   /** Milliseconds until a connection stands; default 5,000. */
   readonly connectTimeoutMs?: number | undefined;
   /** Milliseconds without a byte in either direction; default 30,000. Nothing limits the whole of a request. */
   readonly idleTimeoutMs?: number | undefined;
   /** Connections at most; default 256. */
   readonly maxSockets?: number | undefined;
-  /** Bytes of memory for the parts of all uploads of this process; default 256 MiB. */
-  readonly uploadBufferBytes?: number | undefined;
-  /** Bytes of an upload's first part, at least 5 MiB on most stores; default 8 MiB. */
-  readonly firstPartBytes?: number | undefined;
-  /** Milliseconds before a second sending at most; default 50. */
-  readonly backoffMs?: number | undefined;
-  /** Told of every request, for metrics. */
-  readonly onRequest?: ((event: RequestEvent) => void) | undefined;
 }
 
 /** Opens nothing before the first call, which also loads the vendor's library (38 MB that a server on files does without). */
@@ -134,19 +119,19 @@ function createConnection(options: S3StoreOptions): Connection {
       const answer = await s3.send(new sdk.HeadObjectCommand({ Bucket, Key }));
       return infoOf(answer);
     },
-    async put(Key, Body, { ifNoneMatch, ifMatch, data }) {
+    async put(Key, Body, { ifNoneMatch, ifMatch, data, sha256 }) {
       const { sdk, client: s3 } = await load();
-      const answer = await s3.send(
-        new sdk.PutObjectCommand({
-          Bucket,
-          Key,
-          Body,
-          ContentLength: Body.length,
-          ...(data === true ? large : encryption),
-          ...(ifNoneMatch === undefined ? {} : { IfNoneMatch: ifNoneMatch }),
-          ...(ifMatch === undefined ? {} : { IfMatch: ifMatch }),
-        }),
-      );
+      const command = new sdk.PutObjectCommand({
+        Bucket,
+        Key,
+        Body,
+        ContentLength: Body.length,
+        ...(data === true ? large : encryption),
+        ...(ifNoneMatch === undefined ? {} : { IfNoneMatch: ifNoneMatch }),
+        ...(ifMatch === undefined ? {} : { IfMatch: ifMatch }),
+      });
+      if (sha256 !== undefined) signWith(command, sha256);
+      const answer = await s3.send(command);
       return etagOf(answer.ETag);
     },
     async delete(Key) {
@@ -303,6 +288,17 @@ function credentialsOf({ credentials }: S3StoreOptions): Pick<S3ClientConfig, 'c
   if (credentials === undefined) return {};
   const { sessionToken, ...pair } = credentials;
   return { credentials: sessionToken === undefined ? pair : { ...pair, sessionToken } };
+}
+
+/** The signature takes the body's hash from this header instead of hashing the body; the store compares. */
+function signWith(command: Sdk.PutObjectCommand, sha256: string): void {
+  command.middlewareStack.add(
+    (next) => (args) => {
+      (args.request as { headers: Record<string, string> }).headers['x-amz-content-sha256'] = sha256;
+      return next(args);
+    },
+    { step: 'build', priority: 'low' },
+  );
 }
 
 /** Where the library would send a request for a key of this bucket, without that key. Nothing is sent. */

@@ -1,17 +1,18 @@
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { StoreContext } from './context.ts';
-import { linkBlob, readLink } from './link.ts';
+import { linkBlob } from './link.ts';
 import { pointerKey } from './paths.ts';
 import {
   fenceOff,
   isUsable,
   keepAlive,
+  type Pointer,
   type PointerHeader,
   readPointer,
   type UsablePointer,
 } from './pointer.ts';
-import { replaceRecord } from './record.ts';
+import { neverWritten, replaceRecord } from './record.ts';
 
 /** Bytes up to this many are kept in the pointer itself: one object and one round trip less. */
 export const inlineLimit = 8 * 1024;
@@ -33,7 +34,7 @@ export interface BlobCommit {
   /** Bytes. */
   readonly size: number;
   readonly bytes: CheckedBytes;
-  /** False: the session was taken away (reaped); asked after every read of the pointer, before it is written. */
+  /** False: the session was taken away (reaped); asked after every read that found a pointer, before that is replaced. */
   readonly stillMine?: () => Promise<boolean>;
 }
 
@@ -43,18 +44,22 @@ export interface BlobCommit {
  */
 export async function commitBlob(context: StoreContext, commit: BlobCommit): Promise<Descriptor | undefined> {
   const { repository, digest, size } = commit;
-  const link = await readLink(context, repository, digest);
   const pointer = await commitPointer(context, commit);
   if (pointer === undefined) return undefined;
-  const linked = await linkBlob(context, repository, digest, { seen: { link, pointer } });
+  const linked = await linkBlob(context, repository, digest, { seen: { link: neverWritten, pointer } });
   return linked ? { mediaType: 'application/octet-stream', digest, size } : undefined;
 }
 
+/**
+ * Neither pointer nor link are read first: clients ask before they send a blob, so most often nothing is there yet, and writing says so. Nor
+ * does anybody have to be asked whose the bytes are: whoever takes a session away replaces the pointer before he touches the bytes,
+ * and a pointer that was there once is never absent again.
+ */
 async function commitPointer(context: StoreContext, commit: BlobCommit): Promise<UsablePointer | undefined> {
   const { repository, digest, size, bytes } = commit;
   let completed = false;
-  for (;;) {
-    const pointer = await readPointer(context, digest, { headerOnly: true });
+  for (let known: Pointer | undefined = neverWritten; ; known = undefined) {
+    const pointer = known ?? (await readPointer(context, digest, { headerOnly: true }));
     if (isUsable(pointer)) {
       const alive = await keepAlive(context, digest, pointer);
       if (alive === undefined) continue;
@@ -68,7 +73,7 @@ async function commitPointer(context: StoreContext, commit: BlobCommit): Promise
       await bytes.complete();
       completed = true;
     }
-    if (commit.stillMine !== undefined && !(await commit.stillMine())) {
+    if (pointer.etag !== undefined && commit.stillMine !== undefined && !(await commit.stillMine())) {
       if ('dataKey' in bytes) {
         // The same request sent twice, and the other one got through after this one looked: then they are the blob's bytes.
         if (!(await fenceOff(context, digest, bytes.dataKey))) continue;

@@ -23,8 +23,8 @@ export function opens(link: Link, pointer: UsablePointer): boolean {
 
 /**
  * Makes a blob that is there readable in the repository. False: the blob is not there (any more).
- * `seen` is a link that was read before a pointer that the caller knows to be live: never blind, so that a slow writer
- * cannot put an old generation over a newer one.
+ * `seen` is a link as it was before the caller knew the pointer to be live (`neverWritten` where it did not look): never blind, so that a
+ * slow writer cannot put an old generation over a newer one.
  */
 export async function linkBlob(
   context: StoreContext,

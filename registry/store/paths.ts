@@ -25,6 +25,16 @@ export function dataKey(id: string): string {
   return `data/${id.slice(0, 2)}/${id}`;
 }
 
+/** For the bytes of an upload session; whoever begins to write them takes a key of his own. */
+export function uploadDataKey(id: string, random: string): string {
+  return dataKey(`${id.slice(-16)}${random.slice(-16)}`);
+}
+
+/** What all data keys of an upload session begin with. */
+export function uploadDataPrefix(id: string): string {
+  return dataKey(id.slice(-16));
+}
+
 export function pointerKey(digest: Digest): string {
   return `blobs/${digestAlgorithm(digest)}/${digestHex(digest)}`;
 }

@@ -8,7 +8,7 @@ import { commitBlob, inlineLimit } from './blob-commit.ts';
 import type { StoreContext } from './context.ts';
 import { dataKey } from './paths.ts';
 import { createUploadBody, readHead, type UploadBody } from './upload-body.ts';
-import { createNativeHash } from './upload-hash.ts';
+import { createNativeHash, sha256Of } from './upload-hash.ts';
 
 /** A blob in one request: no session, and nothing stays behind when it fails. Errors: DIGEST_INVALID, SIZE_INVALID. */
 export async function putBlob(
@@ -63,8 +63,9 @@ async function receive(
       hash.update(chunk);
       await writer.write(chunk);
     }
-    check(upload.body, hash.finish().digest, upload.digest);
-    return await writer.checkpoint({ last: true });
+    const finished = hash.finish();
+    check(upload.body, finished.digest, upload.digest);
+    return await writer.checkpoint({ last: true, sha256: sha256Of(finished) });
   } finally {
     await writer.close();
   }

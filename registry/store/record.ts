@@ -58,7 +58,7 @@ export async function readRecord<H extends RecordHeader>(
   options: { headerOnly?: boolean } = {},
 ): Promise<Versioned<H>> {
   const stored = await context.store.get(key, options.headerOnly === true ? { limit: headerLimit } : {});
-  if (stored === undefined) return absent;
+  if (stored === undefined) return neverWritten;
   // A store that knows the object to be unchanged gives the same one again.
   const known = context.records?.get(stored) as StoredRecord<H> | undefined;
   if (known !== undefined) return known;
@@ -76,7 +76,13 @@ export async function readRecord<H extends RecordHeader>(
   return record;
 }
 
-const absent = { etag: undefined, header: undefined, payload: empty, modified: undefined };
+/** A key that nobody has written yet, or none that is known: writing over it succeeds only where that is true. */
+export const neverWritten: Versioned<never> = {
+  etag: undefined,
+  header: undefined,
+  payload: empty,
+  modified: undefined,
+};
 
 class StoredRecord<H extends RecordHeader> implements Versioned<H> {
   readonly header: H | undefined;

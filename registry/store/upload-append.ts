@@ -1,6 +1,8 @@
 import type { Readable } from 'node:stream';
 import {
+  type CheckpointOptions,
   MultipartBusy,
+  type MultipartState,
   MultipartUnknown,
   type MultipartWriter,
 } from '../../core/object-store/object-store.ts';
@@ -9,10 +11,18 @@ import { isOciError, OciError } from '../../oci/errors.ts';
 import type { WriteOptions } from '../../oci/registry.ts';
 import { inlineLimit } from './blob-commit.ts';
 import type { StoreContext } from './context.ts';
-import { dataKey } from './paths.ts';
+import { uploadDataKey, uploadKey } from './paths.ts';
+import { readRecord } from './record.ts';
 import { createUploadBody, readHead, type UploadBody } from './upload-body.ts';
-import { createNativeHash, createSavableHash, noHash, type UploadHash } from './upload-hash.ts';
-import { busyUpload, readSession, replaceSession, type Session, unknownUpload } from './upload-session.ts';
+import { createNativeHash, createSavableHash, noHash, sha256Of, type UploadHash } from './upload-hash.ts';
+import {
+  busyUpload,
+  readSession,
+  replaceSession,
+  type Session,
+  type SessionHeader,
+  unknownUpload,
+} from './upload-session.ts';
 
 /** While a long body streams, the session learns of it so often: a server that is killed loses no more than this. */
 const checkpointBytes = 64 * 1024 * 1024;
@@ -54,6 +64,7 @@ export async function holdUpload(context: StoreContext, id: string, session: Ses
 async function holdWriter(context: StoreContext, id: string, session: Session): Promise<Writing> {
   const { repository, owner } = session.header;
   const writer = await takeWriter(context, id, session);
+  if (!context.store.multipart.exclusive) return { session, writer, close: () => writer.close() };
   try {
     // Only what the session says now, with the lock held, counts: a writer before us may just have let go.
     const current = await readSession(context, repository, id, owner === undefined ? {} : { owner });
@@ -67,7 +78,7 @@ async function holdWriter(context: StoreContext, id: string, session: Session): 
 
 /** Resolves once nobody writes to the upload, or after a while all the same. */
 export async function awaitWriter(context: StoreContext, id: string, session: Session): Promise<void> {
-  if (session.header.multipart === undefined) return;
+  if (session.header.multipart === undefined || !context.store.multipart.exclusive) return;
   try {
     const writer = await takeWriter(context, id, session);
     await writer.close();
@@ -129,8 +140,13 @@ async function appendInline(
 
 async function beginMultipart(context: StoreContext, id: string, session: Session): Promise<Session> {
   // A key of its own: where two replicas begin at once, the loser drops everything under his.
-  const key = dataKey(context.random());
+  const key = uploadDataKey(id, context.random());
   const multipart = await context.store.multipart.create(key);
+  if (!context.store.multipart.exclusive) {
+    // The first checkpoint decides who has begun: until then nobody else needs to know.
+    const { etag, header, payload, modified } = session;
+    return { etag, header: { ...header, dataKey: key, multipart }, payload, modified };
+  }
   const begun = await replaceSession(context, id, session, { dataKey: key, multipart });
   if (begun !== undefined) return begun;
   await context.store.multipart.abort(key, multipart);
@@ -176,7 +192,11 @@ async function appendTo(
       session = (await saving?.session) ?? session;
       // A body that broke off goes on in another request, and so does one that said it is a chunk.
       const last = body.failure === undefined && (options.chunked !== true || options.final === true);
-      session = await checkpoint(context, id, session, writer, hash.finish(), { last });
+      const finished = hash.finish();
+      session = await checkpoint(context, id, session, writer, finished, {
+        last,
+        sha256: sha256Of(finished),
+      });
     }
     if (body.failure !== undefined) throw body.failure;
     return { session, close: held.close };
@@ -209,16 +229,31 @@ async function checkpoint(
   session: Session,
   writer: MultipartWriter,
   hash: ReturnType<UploadHash['state']>,
-  options: Parameters<MultipartWriter['checkpoint']>[0],
+  options: CheckpointOptions,
 ): Promise<Session> {
   const multipart = await writer.checkpoint(options);
   const changes = { multipart, offset: multipart.offset, hash };
   const written = await replaceSession(context, id, session, changes, empty);
   if (written !== undefined) return written;
+  await dropUnrecorded(context, id, session, multipart);
   // Another replica was faster; or the session was cancelled, or reaped as abandoned: then reading it says so.
   const { repository, owner } = session.header;
   const { header } = await readSession(context, repository, id, owner === undefined ? {} : { owner });
   throw header.state === 'open' ? busyUpload() : unknownUpload(id);
+}
+
+/** What a loser wrote under a key that the session never named: once it names one, that stays. */
+async function dropUnrecorded(
+  context: StoreContext,
+  id: string,
+  { header }: Session,
+  multipart: MultipartState,
+): Promise<void> {
+  if (context.store.multipart.exclusive) return;
+  const recorded = await readRecord<SessionHeader>(context, uploadKey(id));
+  if (recorded.header === undefined || recorded.header.dataKey === header.dataKey) return;
+  await context.store.multipart.abort(header.dataKey, multipart);
+  await context.store.delete(header.dataKey);
 }
 
 /**

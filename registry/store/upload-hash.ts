@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createSHA256, createSHA512 } from 'hash-wasm';
-import { type Digest, type DigestAlgorithm, toDigest } from '../../oci/digest.ts';
+import { type Digest, type DigestAlgorithm, digestHex, toDigest } from '../../oci/digest.ts';
 
 /**
  * What a session remembers of the hash over its first `offset` bytes: a finished digest (native hashing, whose inner state
@@ -24,6 +24,11 @@ export interface UploadHash {
 
 export interface NativeHash extends UploadHash {
   finish(): SavedHash & { readonly digest: Digest };
+}
+
+/** In hex, where it is what the hash came to: such a one begins with an upload's first byte. */
+export function sha256Of(saved: SavedHash | undefined): string | undefined {
+  return saved?.digest !== undefined && saved.algorithm === 'sha256' ? digestHex(saved.digest) : undefined;
 }
 
 /** For bytes whose beginning was not hashed. */

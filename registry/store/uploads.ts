@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { StartUploadOptions, UploadOwner, UploadStatus, WriteOptions } from '../../oci/registry.ts';
 import type { StoreContext } from './context.ts';
-import { dataKey, uploadKey } from './paths.ts';
+import { dataKey, uploadDataPrefix, uploadKey } from './paths.ts';
 import { fenceOff } from './pointer.ts';
 import { replaceRecord } from './record.ts';
 import { appendUpload, awaitWriter, checkStart } from './upload-append.ts';
@@ -92,7 +92,15 @@ export async function dropUpload(context: StoreContext, id: string, session: Ses
   const mayBeInUse = digest !== undefined && !(await fenceOff(context, digest, key));
   if (multipart !== undefined) await context.store.multipart.abort(key, multipart);
   if (!mayBeInUse) await context.store.delete(key);
+  if (!context.store.multipart.exclusive) await dropUnnamed(context, id, key);
   await context.store.delete(uploadKey(id));
+}
+
+/** Bytes of writers who died before the session learned of them. None of them is ever named again: the session is `reaping`. */
+async function dropUnnamed(context: StoreContext, id: string, named: string): Promise<void> {
+  const { objects } = await context.store.list({ prefix: uploadDataPrefix(id) });
+  const keys = objects.map(({ key }) => key);
+  await context.store.deleteMany(keys.filter((key) => key !== named && !key.startsWith(`${named}/`)));
 }
 
 async function readUnfinished(

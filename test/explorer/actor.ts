@@ -3,7 +3,7 @@ import type { Registry } from '../../oci/registry.ts';
 import type { StoreContext } from '../../registry/store/context.ts';
 import type { Product } from './product.ts';
 import { createProxyStore, storeTime } from './proxy-store.ts';
-import type { Answer, Call } from './world.ts';
+import type { Answer, Call, World } from './world.ts';
 
 /** What an actor is given. Nothing else may tell one run of it from another. */
 export interface ActorTools {
@@ -57,7 +57,12 @@ function createClock(): { now: () => number; waited: () => void; used: () => str
   };
 }
 
-export async function startActor(product: Product, actor: Actor, index: number): Promise<ActorRun> {
+export async function startActor(
+  product: Product,
+  { exclusive }: Pick<World, 'exclusive'>,
+  actor: Actor,
+  index: number,
+): Promise<ActorRun> {
   const pending = new Map<string, PendingCall & { settle: (answer: Answer) => void }>();
   const occurrences = new Map<string, string[]>();
   const ambiguous = new Set<string>();
@@ -75,7 +80,7 @@ export async function startActor(product: Product, actor: Actor, index: number):
       const token = causes.length === 0 ? call.sig : `${call.sig} #${causes.length + 1}`;
       pending.set(token, { call, token, settle });
     });
-  const store = createProxyStore(product, actor.name, issue);
+  const store = createProxyStore(product, { actor: actor.name, exclusive }, issue);
   const options = {
     store,
     clock: clock.now,

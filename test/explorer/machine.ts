@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Actor, type ActorRun, type Ending, type PendingCall, startActor } from './actor.ts';
 import type { Product } from './product.ts';
-import { type Answer, isWrite, writtenKeys } from './world.ts';
+import { type Answer, isWrite, type World, writtenKeys } from './world.ts';
 
 /** Where an actor stands: what it was answered so far, and with that what it waits for and everything it will do. */
 export interface Place {
@@ -42,7 +42,12 @@ interface LearnedPlace extends Place {
 /** Runs kept for going on; a lost one is executed again from the start. */
 const keptRuns = 2_000;
 
-export async function createMachine(product: Product, actor: Actor, index: number): Promise<Machine> {
+export async function createMachine(
+  product: Product,
+  world: Pick<World, 'exclusive'>,
+  actor: Actor,
+  index: number,
+): Promise<Machine> {
   const places = new Map<string, LearnedPlace>();
   const factIds = new Map<string, number>();
   const kept: LearnedPlace[] = [];
@@ -89,7 +94,7 @@ export async function createMachine(product: Product, actor: Actor, index: numbe
   async function replay(place: LearnedPlace): Promise<ActorRun> {
     const answers: { token: string; answer: Answer }[] = [];
     for (let at = place; at.way !== undefined; at = at.way.from) answers.push(at.way);
-    const run = await startActor(product, actor, index);
+    const run = await startActor(product, world, actor, index);
     for (const { token, answer } of answers.reverse()) {
       executed++;
       await run.answer(token, answer);
@@ -104,7 +109,7 @@ export async function createMachine(product: Product, actor: Actor, index: numbe
     return factIds.size - 1;
   };
 
-  const start = enter(await startActor(product, actor, index), undefined, []);
+  const start = enter(await startActor(product, world, actor, index), undefined, []);
   return {
     actor,
     start,

@@ -272,8 +272,8 @@ export function createBrokenRules(): Record<string, BrokenRule> {
       mutations: [
         {
           file: commits,
-          find: 'if (commit.stillMine !== undefined && !(await commit.stillMine())) {',
-          replace: 'if (commit.stillMine !== undefined && commit.size < 0) {',
+          find: 'commit.stillMine !== undefined && !(await commit.stillMine())',
+          replace: 'commit.stillMine !== undefined && commit.size < 0',
         },
       ],
       scenario: pair('final PUT ‖ reaper'),

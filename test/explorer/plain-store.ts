@@ -13,11 +13,15 @@ export async function runAlone(
   fill: string,
 ): Promise<StoreState> {
   let state = from;
-  const store = createProxyStore(product, `alone ${fill}`, async (call) => {
-    const outcome = world.apply(state, call);
-    state = outcome.state;
-    return outcome.answer;
-  });
+  const store = createProxyStore(
+    product,
+    { actor: `alone ${fill}`, exclusive: world.exclusive },
+    async (call) => {
+      const outcome = world.apply(state, call);
+      state = outcome.state;
+      return outcome.answer;
+    },
+  );
   let drawn = 0;
   let now = storeTime;
   const options = {

@@ -25,7 +25,11 @@ export type Issue = (call: Call) => Promise<Answer>;
 type Page = Extract<Answer, { kind: 'page' }>;
 
 /** An ObjectStore whose every call is one step of the scheduler. */
-export function createProxyStore(product: Product, actor: string, issue: Issue): ObjectStore {
+export function createProxyStore(
+  product: Product,
+  options: { readonly actor: string; readonly exclusive: boolean },
+  issue: Issue,
+): ObjectStore {
   const ask = async (call: Call): Promise<Answer> => {
     const answer = await issue(call);
     if (answer.kind !== 'failed') return answer;
@@ -88,11 +92,14 @@ export function createProxyStore(product: Product, actor: string, issue: Issue):
     // Every acknowledged write is durable here, as on S3.
     syncPrefixes: async () => {},
     presign: async () => undefined,
-    multipart: createProxyMultipart(actor, ask),
+    multipart: createProxyMultipart(options, ask),
   };
 }
 
-function createProxyMultipart(actor: string, ask: Issue): MultipartStore {
+function createProxyMultipart(
+  { actor, exclusive }: { readonly actor: string; readonly exclusive: boolean },
+  ask: Issue,
+): MultipartStore {
   let begun = 0;
   let held = 0;
   const send = (
@@ -109,6 +116,7 @@ function createProxyMultipart(actor: string, ask: Issue): MultipartStore {
     return ask({ op, key, target, offset: state.offset, parts, body, holder, sig });
   };
   return {
+    exclusive,
     async create(key) {
       const state = { offset: 0, parts: [], id: `${actor}-${++begun}` };
       await send('create', state, key);

@@ -58,7 +58,7 @@ export async function prepareScenario(product: Product, scenario: Scenario): Pro
 export async function exploreScenario(product: Product, scenario: Scenario): Promise<Exploration> {
   const { world, initial, check } = await prepareScenario(product, scenario);
   const machines = await Promise.all(
-    scenario.actors.map((actor, index) => createMachine(product, actor, index + 1)),
+    scenario.actors.map((actor, index) => createMachine(product, world, actor, index + 1)),
   );
   const { faults, faultKinds, maxPreemptions, maxStates = 400_000 } = scenario;
   return explore({
@@ -88,7 +88,8 @@ function createCheck(
   const checked = new Set<string>();
   const alwaysOf = (store: StoreState): readonly string[] => {
     let texts = always.get(store.id);
-    if (texts === undefined) always.set(store.id, (texts = checkAlways(store, invariants)));
+    if (texts === undefined)
+      always.set(store.id, (texts = checkAlways(store, { uploads: world.exclusive, ...invariants })));
     return texts;
   };
   const collectedFrom = async (store: StoreState): Promise<StoreState | undefined> => {

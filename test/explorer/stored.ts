@@ -104,7 +104,7 @@ export interface StoredSession {
   readonly kept: number;
 }
 
-/** Open upload sessions. Where uploads have no lock the bytes are parts that only a completion counts: those are left out. */
+/** Open upload sessions of a world where uploads have a lock: elsewhere bytes are parts that only a completion counts. */
 export function readSessions(store: StoreState): StoredSession[] {
   const found: StoredSession[] = [];
   for (const key of store.entries.keys()) {
@@ -114,11 +114,7 @@ export function readSessions(store: StoreState): StoredSession[] {
     const { offset = 0, multipart } = stored.header;
     if (multipart === undefined || stored.payload.length > 0) continue;
     const bytes = store.entries.get(multipartKey(JSON.stringify(multipart.id)))?.body;
-    if (bytes?.[0] === openBracket) continue;
     found.push({ key, offset, kept: bytes?.length ?? 0 });
   }
   return found;
 }
-
-/** What the list of parts begins with that stands for the bytes where uploads have no lock. */
-const openBracket = 0x5b;

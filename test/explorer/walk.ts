@@ -31,7 +31,7 @@ export async function walk(
   const random = seeded(seed);
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
   const { actors } = scenario;
-  const runs = await Promise.all(actors.map((actor, index) => startActor(product, actor, index + 1)));
+  const runs = await Promise.all(actors.map((actor, index) => startActor(product, world, actor, index + 1)));
   const schedule: string[] = [];
   let store = prepared.initial;
   let late: readonly Call[] = [];

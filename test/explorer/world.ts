@@ -85,6 +85,8 @@ export interface Outcome {
 }
 
 export interface World {
+  /** One writer of an upload at a time. */
+  readonly exclusive: boolean;
   readonly empty: StoreState;
   apply(state: StoreState, call: Call): Outcome;
 }
@@ -282,6 +284,7 @@ export function createWorld(options: WorldOptions = {}): World {
   }
 
   return {
+    exclusive: options.uploads !== 'open',
     empty: stateOf(new Map()),
     apply(state, call) {
       let known = results.get(call.sig);

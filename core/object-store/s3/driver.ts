@@ -7,6 +7,7 @@ import { type FailurePlace, isFailure, S3Failure } from './failure.ts';
 import { listPage } from './list.ts';
 import { createS3Multipart } from './multipart.ts';
 import { createPartBuffers } from './part-buffers.ts';
+import { firstMemoryBytes } from './part-memory.ts';
 import { type Credentials, presignUrl } from './presign.ts';
 import { createS3Reader } from './read.ts';
 import { createRequests, type RequestEvent, type Wire } from './requests.ts';
@@ -33,16 +34,24 @@ export interface Connection {
   close(): void;
 }
 
+/** What does not depend on how the store is reached. */
 export interface S3DriverOptions {
   readonly bucket: string;
+  /** Default: AWS. */
   readonly endpoint?: string | undefined;
+  /** All keys begin with it; several stores may share a bucket. At most 128 characters. */
   readonly prefix?: string | undefined;
+  /** Sendings of one request, the first included; default 5. Compare-and-set writes are sent once. */
   readonly maxAttempts?: number | undefined;
+  /** Milliseconds before a second sending at most; default 50. */
   readonly backoffMs?: number | undefined;
+  /** Bytes of memory for the parts of all uploads of this process; default 256 MiB. */
   readonly uploadBufferBytes?: number | undefined;
+  /** Bytes of an upload's first part, at least 5 MiB on most stores; default 16 MiB. */
   readonly firstPartBytes?: number | undefined;
   /** Milliseconds that a part may take to fill while others wait for memory; default 2,000. */
   readonly slowMs?: number | undefined;
+  /** Told of every request, for metrics. */
   readonly onRequest?: ((event: RequestEvent) => void) | undefined;
 }
 
@@ -63,7 +72,7 @@ export function createS3Driver(options: S3DriverOptions, connection: Connection)
   const locate = (key: string): string => prefix + checked(key);
   const reader = createS3Reader({ wire, requests, place, locate });
   const total = options.uploadBufferBytes ?? 256 * mib;
-  const firstPartBytes = options.firstPartBytes ?? 8 * mib;
+  const firstPartBytes = options.firstPartBytes ?? 16 * mib;
 
   async function deleteMany(keys: readonly string[]): Promise<void> {
     const paths = keys.map(locate);
@@ -122,7 +131,7 @@ export function createS3Driver(options: S3DriverOptions, connection: Connection)
       calls: createUploadCalls({ wire, requests, locate }),
       wire,
       requests,
-      buffers: createPartBuffers(createByteBudget(total), total, firstPartBytes),
+      buffers: createPartBuffers(createByteBudget(total), total, [firstMemoryBytes, firstPartBytes]),
       firstPartBytes,
       slowMs: options.slowMs ?? 2_000,
       prefix,

@@ -68,6 +68,7 @@ export function createS3Multipart(deps: S3MultipartDeps): MultipartStore {
   }
 
   return {
+    exclusive: false,
     async create(key) {
       keyParts(key);
       return encodeState(emptyState(deps.firstPartBytes));

@@ -14,12 +14,19 @@ export interface PartBuffers {
   recycle(buffer: Buffer): void;
 }
 
-/** So many buffers are kept for the next part: a new one costs a page fault for every 4 KiB. */
-const kept = 4;
+/** Buffers that nobody needed for so long go back to the system. Milliseconds. */
+const idleMs = 10_000;
 
-/** `total`: bytes of the budget. `usualBytes`: the size of buffer that is worth keeping. */
-export function createPartBuffers(budget: ByteBudget, total: number, usualBytes: number): PartBuffers {
-  const free: Buffer[] = [];
+/**
+ * `total`: bytes of the budget. `usualSizes`: of buffers that are worth keeping for the next part, since a new one costs a page fault for every 4 KiB
+ * and counts as garbage for V8. There are never more of them than the budget has room for.
+ */
+export function createPartBuffers(
+  budget: ByteBudget,
+  total: number,
+  usualSizes: readonly number[],
+): PartBuffers {
+  const pools = new Map(usualSizes.map((size) => [size, createPool()]));
   let waiting = 0;
   return {
     reserve(bytes) {
@@ -35,9 +42,38 @@ export function createPartBuffers(budget: ByteBudget, total: number, usualBytes:
     get crowded() {
       return waiting > 0;
     },
-    take: (size) => (size === usualBytes ? free.pop() : undefined) ?? Buffer.allocUnsafeSlow(size),
-    recycle(buffer) {
-      if (buffer.length === usualBytes && free.length < kept) free.push(buffer);
+    take: (size) => pools.get(size)?.take() ?? Buffer.allocUnsafeSlow(size),
+    recycle: (buffer) => pools.get(buffer.length)?.put(buffer),
+  };
+}
+
+interface Pool {
+  take(): Buffer | undefined;
+  put(buffer: Buffer): void;
+}
+
+/** The buffer that was used last comes first: it is most likely still in the processor's cache. */
+function createPool(): Pool {
+  const free: Buffer[] = [];
+  /** The fewest that lay here since the last look: nobody needed those. */
+  let spare = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const look = (): void => {
+    free.splice(0, spare);
+    spare = free.length;
+    timer = free.length === 0 ? undefined : setTimeout(look, idleMs).unref();
+  };
+  return {
+    take() {
+      const buffer = free.pop();
+      spare = Math.min(spare, free.length);
+      return buffer;
+    },
+    put(buffer) {
+      free.push(buffer);
+      if (timer !== undefined) return;
+      spare = free.length;
+      timer = setTimeout(look, idleMs).unref();
     },
   };
 }

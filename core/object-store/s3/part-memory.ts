@@ -1,21 +1,19 @@
 import type { PartBuffers } from './part-buffers.ts';
 
 /** The first memory of a part: most blobs need no more, and whoever waits for a whole part's memory holds only this. */
-const smallBytes = 512 * 1024;
+export const firstMemoryBytes = 512 * 1024;
 
 /** Bytes of one part, gathered in one buffer within the process's budget. */
 export interface PartMemory {
   readonly filled: number;
   /** Milliseconds since the epoch when it was begun. */
   readonly begun: number;
-  /** A view, good until the last `release`. */
+  /** A view, good until `release`. */
   bytes(from: number, to?: number): Buffer;
   /** Makes room when there is none; `most` = bytes it will ever hold. Undefined: there is room; otherwise wait, and look again. */
   ensure(most: number): Promise<void> | undefined;
   /** How many bytes of `chunk` found room. */
   append(chunk: Buffer): number;
-  /** Keeps the bytes in place until another `release`. */
-  hold(): void;
   release(): void;
 }
 
@@ -24,7 +22,7 @@ export function createPartMemory(buffers: PartBuffers): PartMemory {
   let buffer: Buffer = Buffer.alloc(0);
   let filled = 0;
   let reserved = 0;
-  let users = 1;
+  let released = false;
   const begun = Date.now();
   const resize = (capacity: number): void => {
     const larger = buffers.take(capacity);
@@ -40,7 +38,8 @@ export function createPartMemory(buffers: PartBuffers): PartMemory {
     ensure(most) {
       if (filled < buffer.length) return undefined;
       // A part larger than the budget must not hold anything while it waits for all of it.
-      const capacity = buffer.length === 0 && !buffers.isLarge(most) ? Math.min(most, smallBytes) : most;
+      const capacity =
+        buffer.length === 0 && !buffers.isLarge(most) ? Math.min(most, firstMemoryBytes) : most;
       const missing = capacity - buffer.length;
       const turn = buffers.reserve(missing);
       if (turn === undefined) {
@@ -49,7 +48,7 @@ export function createPartMemory(buffers: PartBuffers): PartMemory {
         return undefined;
       }
       return turn.then(() => {
-        if (users === 0) buffers.give(missing);
+        if (released) buffers.give(missing);
         else {
           reserved += missing;
           resize(capacity);
@@ -62,12 +61,8 @@ export function createPartMemory(buffers: PartBuffers): PartMemory {
       filled += taken;
       return taken;
     },
-    hold() {
-      users++;
-    },
     release() {
-      users--;
-      if (users > 0) return;
+      released = true;
       buffers.give(reserved);
       buffers.recycle(buffer);
     },

@@ -3,7 +3,7 @@
  * goes on with an upload after a crash sends the same parts under the same numbers, so a part that was sent and not recorded is
  * replaced by itself. (Ceph refuses to complete an upload that has parts which are not in the list.)
  *
- * S3 allows 10,000 parts and 5 TiB: parts 1–1000 have the first size, then 4, 16 and 104 times that. With 8 MiB: 7.8 GiB, 39 GiB, 289 GiB, 5.04 TiB.
+ * S3 allows 10,000 parts and 5 TiB: parts 1–1000 have the first size, then 4, 16 and 104 times that. With 16 MiB the first hold 15.6 GiB, and all of them more than 5 TiB.
  */
 export interface PartPlan {
   /** Bytes of part `number`, which counts from 1. */

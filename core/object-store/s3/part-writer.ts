@@ -1,4 +1,4 @@
-import type { MultipartWriter } from '../object-store.ts';
+import type { CheckpointOptions, MultipartWriter } from '../object-store.ts';
 import { reopen } from './assemble.ts';
 import { isFailure } from './failure.ts';
 import { encodeState, type Piece, pieceBytes, type UploadState } from './multipart-state.ts';
@@ -229,7 +229,7 @@ export function createPartWriter({
   };
 
   /** Nothing follows, most likely: what is left becomes an object of its own, or the last part. */
-  const finish = async (): Promise<UploadState> => {
+  const finish = async (sha256: string | undefined): Promise<UploadState> => {
     await settled();
     if (shut !== undefined) return shut;
     const rest = pieceBytes(front) + (memory?.filled ?? 0);
@@ -245,7 +245,7 @@ export function createPartWriter({
       return shut;
     }
     if (memory !== undefined && small) {
-      if (await calls.putWhole(key, memory.bytes(0))) {
+      if (await calls.putWhole(key, memory.bytes(0), sha256)) {
         const seen = await complete(snapshot(number, [{ start: 0, bytes: rest }]));
         shut = { ...seen, tidy: !litter };
         return shut;
@@ -288,9 +288,10 @@ export function createPartWriter({
         check();
       }
     },
-    async checkpoint({ last = false, whole = true } = {}) {
+    async checkpoint({ last = false, whole = true, sha256 }: CheckpointOptions = {}) {
       check();
-      let seen = shut ?? (last ? await finish() : await complete(whole ? await save() : arrivedSoFar()));
+      let seen =
+        shut ?? (last ? await finish(sha256) : await complete(whole ? await save() : arrivedSoFar()));
       // Parts arrive in any order; what was safe once stays so.
       if (seen.offset < handed.offset) seen = handed;
       handed = seen;

@@ -23,6 +23,8 @@ export interface WirePut {
   readonly ifMatch?: string;
   /** Bytes of large objects, which may have a storage class of their own. */
   readonly data?: boolean;
+  /** Of the body, in hex; default: it is hashed for the signature. */
+  readonly sha256?: string;
 }
 
 export interface WireListing {

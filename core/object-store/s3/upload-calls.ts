@@ -19,9 +19,9 @@ export interface UploadCalls {
   readPieces(key: string, pieces: readonly Piece[]): Promise<Buffer | undefined>;
   /**
    * Writes the upload's own object in one request, unless something else is there: false then. The same bytes under the key
-   * are as good as having written them.
+   * are as good as having written them. `sha256`: of the body, in hex, where it is known.
    */
-  putWhole(key: string, body: Uint8Array): Promise<boolean>;
+  putWhole(key: string, body: Uint8Array, sha256?: string): Promise<boolean>;
   /** Writes the upload's own object in one request, over whatever is there. */
   replaceWhole(key: string, body: Uint8Array): Promise<void>;
   /** Bytes of the upload's own object; undefined = there is none. */
@@ -91,12 +91,17 @@ export function createUploadCalls({ wire, requests, locate }: UploadCallsDeps): 
       const [only] = bodies;
       return bodies.length === 1 && only !== undefined ? only : Buffer.concat(bodies);
     },
-    async putWhole(key, body) {
+    async putWhole(key, body, sha256) {
       try {
         await requests.run(
           'put',
           'writing an upload',
-          () => wire.put(locate(key), body, { ifNoneMatch: '*', data: true }),
+          () =>
+            wire.put(locate(key), body, {
+              ifNoneMatch: '*',
+              data: true,
+              ...(sha256 === undefined ? {} : { sha256 }),
+            }),
           { sentBytes: body.length },
         );
         return true;

@@ -202,7 +202,7 @@ describe('the S3 store and a real Ceph gateway', () => {
   it('tells of uploads that nobody finished, and drops them', async () => {
     const inside = open({ prefix: `${prefix}/sub` });
     const outside = open({ prefix: `${prefix}/sub-2` });
-    const bytes = randomBytes(9 * mib);
+    const bytes = randomBytes(17 * mib);
     await append(inside, 'data/1', await inside.multipart.create('data/1'), bytes);
     await append(outside, 'data/2', await outside.multipart.create('data/2'), bytes);
 

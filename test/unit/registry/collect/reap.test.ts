@@ -3,7 +3,7 @@ import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { digestOf } from '../../../../oci/digest.ts';
 import { reapIncomplete, reapSession } from '../../../../registry/collect/reap.ts';
-import { uploadKey } from '../../../../registry/store/paths.ts';
+import { uploadDataKey, uploadKey } from '../../../../registry/store/paths.ts';
 import { readRecord } from '../../../../registry/store/record.ts';
 import {
   replaceSession,
@@ -106,6 +106,17 @@ describe('reaping upload sessions', () => {
     const dry = { ...atOnce, dryRun: true, storeTime: new Date() };
     expect(await reapSession(fixture.context, id, dry)).toMatchObject({ outcome: 'reaped' });
     expect(fixture.calls().filter((call) => !/^(get|head|list) /.test(call))).toEqual([]);
+  });
+
+  it('where uploads have no lock, what a writer left who died before the session knew of him goes with it', async () => {
+    const store = { ...fixture.store, multipart: { ...fixture.store.multipart, exclusive: false } };
+    const unnamed = [uploadDataKey(id, 'a'.repeat(32)), `${uploadDataKey(id, 'b'.repeat(32))}/piece`];
+    const other = uploadDataKey('0'.repeat(32), 'c'.repeat(32));
+    for (const key of [...unnamed, other]) await fixture.store.put(key, content);
+
+    expect(await reapSession(createContext(store), id, atOnce)).toMatchObject({ outcome: 'reaped' });
+
+    expect(await allKeys(fixture.store, 'data/')).toEqual([other]);
   });
 
   it('incomplete uploads are aborted when they are old and no session owns them', async () => {
