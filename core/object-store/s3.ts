@@ -1,11 +1,13 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { getCACertificates } from 'node:tls';
 import type * as Sdk from '@aws-sdk/client-s3';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { type Connection, createS3Driver, type S3DriverOptions, type S3Store } from './s3/driver.ts';
 import { bareEtag } from './s3/etag-spelling.ts';
+import { type ListedEntry, takeListed } from './s3/listed-objects.ts';
 import type { Credentials } from './s3/presign.ts';
 import type { Wire, WireInfo } from './s3/requests.ts';
 
@@ -148,25 +150,28 @@ function createConnection(options: S3StoreOptions): Connection {
     },
     async list({ prefix, startAfter, token, limit, delimiter }) {
       const { sdk, client: s3 } = await load();
-      const answer = await s3.send(
-        new sdk.ListObjectsV2Command({
-          Bucket,
-          Prefix: prefix,
-          MaxKeys: limit,
-          // Keys may hold what XML cannot.
-          EncodingType: 'url',
-          ...(startAfter === undefined ? {} : { StartAfter: startAfter }),
-          ...(token === undefined ? {} : { ContinuationToken: token }),
-          ...(delimiter === undefined ? {} : { Delimiter: delimiter }),
-        }),
-      );
+      const command = new sdk.ListObjectsV2Command({
+        Bucket,
+        Prefix: prefix,
+        MaxKeys: limit,
+        // Keys may hold what XML cannot.
+        EncodingType: 'url',
+        ...(startAfter === undefined ? {} : { StartAfter: startAfter }),
+        ...(token === undefined ? {} : { ContinuationToken: token }),
+        ...(delimiter === undefined ? {} : { Delimiter: delimiter }),
+      });
+      const taken = takeObjects(command);
+      const answer = await s3.send(command);
       const decode = answer.EncodingType === 'url' ? decodeKey : (text: string) => text;
       return {
-        objects: (answer.Contents ?? []).map(({ Key = '', Size = 0, LastModified }) => ({
-          key: decode(Key),
-          size: Size,
-          modified: LastModified ?? new Date(0),
-        })),
+        objects: [
+          ...taken().map(({ key, size, modified }) => ({ key: decodeKey(key), size, modified })),
+          ...(answer.Contents ?? []).map(({ Key = '', Size = 0, LastModified }) => ({
+            key: decode(Key),
+            size: Size,
+            modified: LastModified ?? new Date(0),
+          })),
+        ],
         prefixes: (answer.CommonPrefixes ?? []).map(({ Prefix = '' }) => decode(Prefix)),
         token: answer.IsTruncated === true ? answer.NextContinuationToken : undefined,
       };
@@ -288,6 +293,25 @@ function credentialsOf({ credentials }: S3StoreOptions): Pick<S3ClientConfig, 'c
   if (credentials === undefined) return {};
   const { sessionToken, ...pair } = credentials;
   return { credentials: sessionToken === undefined ? pair : { ...pair, sessionToken } };
+}
+
+/** Takes the objects out of the answer before the library parses it; afterwards tells them. */
+function takeObjects(command: Sdk.ListObjectsV2Command): () => readonly ListedEntry[] {
+  let objects: readonly ListedEntry[] = [];
+  command.middlewareStack.add(
+    (next) => async (args) => {
+      const result = await next(args);
+      const response = result.response as { statusCode: number; body: unknown };
+      if (response.statusCode === 200) {
+        const taken = takeListed((await buffer(response.body as Readable)).toString('utf8'));
+        objects = taken.objects;
+        response.body = Readable.from([Buffer.from(taken.rest)], { objectMode: false });
+      }
+      return result;
+    },
+    { step: 'deserialize', priority: 'low' },
+  );
+  return () => objects;
 }
 
 /** The signature takes the body's hash from this header instead of hashing the body; the store compares. */
