@@ -29,7 +29,7 @@ export interface Supervisor {
 }
 
 /**
- * `--expose-gc`: for core/http/body-collection.ts. The young generation is never full before that runs, so a large one only costs memory.
+ * `--expose-gc`: for core/body-collection.ts. The young generation is never full before that runs, so a large one only costs memory.
  * `--heap-growing-percent`: buffers of bodies count against the heap's next limit, which V8's own rule puts 9 MB above a heap of 23 MB; the heap was marked
  * whole 17 times for a layer of 300 MB, for half of the push's CPU time. With twice as much, 64 uploads at once took 413 MB in all, with this 349 MB.
  */

@@ -11,9 +11,9 @@ import {
   fastify,
   LogController,
 } from 'fastify';
+import { createBodyCollection } from '../body-collection.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
-import { createBodyCollection } from './body-collection.ts';
 import { bodyStream } from './body-stream.ts';
 import { type ClientOrigin, type ClientOriginOptions, createClientOrigin } from './client-origin.ts';
 import { createIdleGuard, type IdleGuard } from './idle-guard.ts';

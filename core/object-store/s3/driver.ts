@@ -1,3 +1,4 @@
+import { createBodyCollection } from '../../body-collection.ts';
 import { createByteBudget } from '../byte-budget.ts';
 import { keyParts } from '../key.ts';
 import type { ObjectStore } from '../object-store.ts';
@@ -70,7 +71,7 @@ export function createS3Driver(options: S3DriverOptions, connection: Connection)
   });
   const speller = createEtagSpeller();
   const locate = (key: string): string => prefix + checked(key);
-  const reader = createS3Reader({ wire, requests, place, locate });
+  const reader = createS3Reader({ wire, requests, place, locate, arrived: createBodyCollection() });
   const total = options.uploadBufferBytes ?? 256 * mib;
   const firstPartBytes = options.firstPartBytes ?? 16 * mib;
 

@@ -14,6 +14,8 @@ export interface S3ReaderDeps {
   readonly requests: Requests;
   readonly place: FailurePlace;
   readonly locate: (key: string) => string;
+  /** Told of the bytes of streams as they come. */
+  readonly arrived: (bytes: number) => void;
 }
 
 export interface S3Reader {
@@ -22,7 +24,7 @@ export interface S3Reader {
   head(key: string): Promise<ObjectInfo | undefined>;
 }
 
-export function createS3Reader({ wire, requests, place, locate }: S3ReaderDeps): S3Reader {
+export function createS3Reader({ wire, requests, place, locate, arrived }: S3ReaderDeps): S3Reader {
   const head = async (key: string): Promise<ObjectInfo | undefined> => {
     const path = locate(key);
     try {
@@ -81,6 +83,7 @@ export function createS3Reader({ wire, requests, place, locate }: S3ReaderDeps):
           fail: (error) => toFailure(`reading ${key}`, place, error),
           pause: requests.pause,
           maxAttempts: requests.maxAttempts,
+          arrived,
         });
         return { ...info(first), body };
       } catch (error) {
@@ -112,13 +115,24 @@ interface ResumingOptions {
   readonly fail: (error: unknown) => S3Failure;
   readonly pause: (failure: S3Failure, failures: number) => Promise<void>;
   readonly maxAttempts: number;
+  readonly arrived: (bytes: number) => void;
 }
+
+/** Held for a slow reader. Each time it is full the store's socket stops and starts again. */
+const streamBytes = 512 * 1024;
 
 /**
  * A body that goes on after a connection broke, as the same version of the object, and ends with an error rather than short. A reader
  * that pauses for long costs no socket: the store hangs up, and the rest is asked for once he goes on.
  */
-function createResumingStream({ first, reopen, fail, pause, maxAttempts }: ResumingOptions): Readable {
+function createResumingStream({
+  first,
+  reopen,
+  fail,
+  pause,
+  maxAttempts,
+  arrived,
+}: ResumingOptions): Readable {
   let source = first.body;
   let received = 0;
   let failures = 0;
@@ -134,6 +148,7 @@ function createResumingStream({ first, reopen, fail, pause, maxAttempts }: Resum
     stream.on('data', (chunk: Buffer) => {
       if (over) return;
       received += chunk.length;
+      arrived(chunk.length);
       if (chunk.length > 0) failures = 0;
       if (received > first.length) {
         over = true;
@@ -164,6 +179,7 @@ function createResumingStream({ first, reopen, fail, pause, maxAttempts }: Resum
     }
   };
   const body = new Readable({
+    highWaterMark: streamBytes,
     read() {
       source.resume();
     },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createBodyCollection } from '../../../../core/http/body-collection.ts';
+import { createBodyCollection } from '../../../core/body-collection.ts';
 
 describe('the collection of what bodies leave behind', () => {
   it('runs once for every 4 MiB that arrived, in chunks of any size', () => {
