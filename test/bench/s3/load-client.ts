@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
+import { createPullReader, type PullReader } from './pull-reader.ts';
 
 // A load client as a process of its own, so that its CPU time is nobody's of those who are measured. Reads one line of JSON (`LoadPlan`),
 // prepares, says `ready`, waits for a line, runs, and says `LoadResult` as JSON.
@@ -44,9 +45,10 @@ const latencies: number[] = [];
 const begun = performance.now();
 await Promise.all(
   Array.from({ length: plan.clients }, async () => {
+    const reader = createPullReader();
     for (let index = next++; index < plan.operations; index = next++) {
       const start = performance.now();
-      await (plan.action === 'push' ? push(index) : pull(index));
+      await (plan.action === 'push' ? push(index) : pull(index, reader));
       latencies.push((performance.now() - start) / 1000);
     }
   }),
@@ -74,18 +76,16 @@ async function push(index: number): Promise<void> {
 }
 
 /** As every client does: follows a redirect to wherever the bytes are. */
-async function pull(index: number): Promise<void> {
+async function pull(index: number, reader: PullReader): Promise<void> {
   const digests = plan.digests ?? [];
   let url = new URL(`/v2/${plan.repository}/blobs/${digests[index % digests.length]}`, plan.url);
   for (let hops = 0; hops < 3; hops++) {
-    const response = await send('GET', url);
-    const { statusCode = 0, headers } = response;
-    const bytes = await drain(response);
-    if (statusCode === 200 && bytes === plan.size) return;
-    if (statusCode < 300 || statusCode > 399 || headers.location === undefined) {
-      throw new Error(`GET ${url.pathname} answered ${statusCode} with ${bytes} bytes`);
+    const { status, bytes, location } = await reader.get(url);
+    if (status === 200 && bytes === plan.size) return;
+    if (status < 300 || status > 399 || location === undefined) {
+      throw new Error(`GET ${url.pathname} answered ${status} with ${bytes} bytes`);
     }
-    url = new URL(headers.location, url);
+    url = new URL(location, url);
   }
   throw new Error('too many redirects');
 }
@@ -117,16 +117,4 @@ function send(method: string, url: URL, write?: (message: ClientRequest) => void
     write?.(message);
     message.end();
   });
-}
-
-async function drain(response: IncomingMessage): Promise<number> {
-  let bytes = 0;
-  response.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-  });
-  await new Promise<void>((resolve, reject) => {
-    response.once('end', resolve);
-    response.once('error', reject);
-  });
-  return bytes;
 }
