@@ -29,19 +29,55 @@ export function parseDocument(
   input: Uint8Array | string,
   limits: DocumentLimits = {},
 ): SourceDocument {
+  return parseEditableDocument(file, input, limits).document;
+}
+
+/** A document whose tree can be rewritten without losing comments or places. */
+export interface EditableDocument {
+  readonly document: SourceDocument;
+  /**
+   * Gives a copy of the tree to `edit` and reads the values of what it made of it. Faults of the new document point into the
+   * old text, by the ranges of its nodes: a new node needs that of the one it stands for. Undefined when there is no tree.
+   */
+  change(edit: (tree: Document) => void): EditedDocument | undefined;
+}
+
+export interface EditedDocument {
+  readonly document: SourceDocument;
+  /** The changed tree as YAML, with its comments. */
+  print(): string;
+}
+
+/** `parseDocument` for a file that is going to be rewritten. */
+export function parseEditableDocument(
+  file: string,
+  input: Uint8Array | string,
+  limits: DocumentLimits = {},
+): EditableDocument {
   const decoded = decode(input, limits.maxBytes ?? 256 * 1024);
   const text = typeof decoded === 'string' ? decoded : decoded.text;
   const source = createSource(file, text);
+  const unreadable = (): EditableDocument => ({
+    document: source.finish(undefined, undefined),
+    change: () => undefined,
+  });
   if (typeof decoded !== 'string') {
     source.add(decoded.offset, decoded.length, documentCodes.encoding, decoded.message, decoded.hint);
-    return source.finish(undefined, undefined);
+    return unreadable();
   }
-  const document = compose(source, text, limits.maxDepth ?? 20);
-  if (document === undefined) return source.finish(undefined, undefined);
-  return source.finish(document.contents ?? undefined, {
-    maxDepth: limits.maxDepth ?? 20,
-    maxValues: limits.maxValues ?? 100_000,
-  });
+  const maxDepth = limits.maxDepth ?? 20;
+  const conversion = { maxDepth, maxValues: limits.maxValues ?? 100_000 };
+  const tree = compose(source, text, maxDepth);
+  if (tree === undefined) return unreadable();
+  return {
+    document: source.finish(tree.contents ?? undefined, conversion),
+    change(edit) {
+      const copy: Document = tree.clone();
+      edit(copy);
+      const document = createSource(file, text).finish(copy.contents ?? undefined, conversion);
+      return { document, print: () => copy.toString({ lineWidth: 0, flowCollectionPadding: false }) };
+    },
+  };
 }
 
 interface BadText {
