@@ -16,6 +16,7 @@ export interface AppFile {
   readonly runtime?: string;
   readonly stop_signal?: string;
   readonly notify?: string;
+  readonly deploy?: Readonly<Record<string, unknown>>;
 }
 
 export interface AppFileBuild {

@@ -14,6 +14,8 @@ import { isMap } from './legacy.ts';
 import { isReservedAppName } from './names.ts';
 import { parseSeconds } from './values.ts';
 
+const maxDeployCharacters = 32 * 1024;
+
 /** What the schema cannot say. Runs although the schema found faults, so that all come at once: it must survive any value. */
 export function checkAppFile(
   document: SourceDocument,
@@ -52,6 +54,11 @@ export function checkAppFile(
     }
   }
   checkSignal(['stop_signal'], file.stop_signal, report);
+  if (isMap(file.deploy) && JSON.stringify(file.deploy).length > maxDeployCharacters) {
+    // Every client that lists images reads their configs, and labels are in there.
+    const message = `has more than ${maxDeployCharacters} characters as JSON`;
+    report(['deploy'], { code: appFileCodes.value, message, at: 'key' });
+  }
   if (typeof file.runtime === 'string' && hasDots(file.runtime)) {
     report(['runtime'], { code: appFileCodes.path, message: 'the path holds "." or ".."' });
   }

@@ -17,4 +17,5 @@ export const appFileCodes = {
   /** No base image, or one that does not exist or fit. */ base: 'E022',
   /** The script that `runtime` names. */ runtimeScript: 'E023',
   /** Accepted, but probably not meant. */ advice: 'W001',
+  /** What became of a key of an old format. */ mapped: 'W002',
 } as const;

@@ -1,7 +1,7 @@
 import type { DocumentFault, SourceDocument } from '../../core/document/document.ts';
 import { appFileCodes } from './codes.ts';
 
-/** Keys of the formats that Eru and Citadel read (2015 to now), and what says the same in v1. */
+/** Keys of the formats that Eru and Citadel read (2015 to now), and what says the same in v1: for files that say they are v1. */
 const legacyTop: Readonly<Record<string, string>> = {
   stages: 'write the last stage as base and source, the one before it as build',
   builds: 'write the last stage as base and source, the one before it as build',
@@ -18,12 +18,12 @@ const legacyTop: Readonly<Record<string, string>> = {
   container_user: 'write user: root or leave it out',
   port: 'write ports of an entrypoint',
   commands: 'write entrypoints',
-  combos: 'leave it out: deployment is the scheduler’s business',
+  combos: 'write it under deploy',
   permitted_users: 'leave it out: rights are the server’s business',
-  erection_timeout: 'leave it out: deployment is the scheduler’s business',
-  freeze_node: 'leave it out: deployment is the scheduler’s business',
-  smooth_upgrade: 'leave it out: deployment is the scheduler’s business',
-  crontab: 'leave it out: deployment is the scheduler’s business',
+  erection_timeout: 'write it under deploy',
+  freeze_node: 'write it under deploy',
+  smooth_upgrade: 'write it under deploy',
+  crontab: 'write it under deploy',
 };
 
 const legacyEntrypoint: Readonly<Record<string, string>> = {
@@ -40,14 +40,14 @@ const legacyEntrypoint: Readonly<Record<string, string>> = {
   before_stop: 'write hook: { before_stop: [...] }',
   working_dir: 'write dir',
   hosts: 'write extra_hosts at the top of the file',
-  network_mode: 'leave it out: networks are the scheduler’s business',
-  network_route: 'leave it out: networks are the scheduler’s business',
-  log: 'leave it out: logs are the scheduler’s business',
-  log_config: 'leave it out: logs are the scheduler’s business',
+  network_mode: 'write it under deploy',
+  network_route: 'write it under deploy',
+  log: 'write it under deploy',
+  log_config: 'write it under deploy',
   sysctls: 'leave it out: sysctls are the scheduler’s business',
   image: 'leave it out: all roles share the image',
-  backup_path: 'leave it out: backups are the scheduler’s business',
-  run_and_wait_timeout: 'leave it out: deployment is the scheduler’s business',
+  backup_path: 'write it under deploy',
+  run_and_wait_timeout: 'write it under deploy',
 };
 
 /** Keys of v1 that this version does not carry out: silently ignoring a test would be worse than refusing the file. */
@@ -76,12 +76,12 @@ export function checkLegacy(document: SourceDocument): DocumentFault[] {
     for (const key of Object.keys(map)) {
       const falcon = path.length === 0 && key.startsWith('falcon-') && table === legacyTop;
       if (!falcon && !Object.hasOwn(table, key)) continue;
-      const hint = falcon ? 'leave it out: monitoring is not part of the image' : (table[key] ?? '');
+      const hint = falcon ? 'write it under deploy' : (table[key] ?? '');
       faults.push(document.fault([...path, key], { code, message: say(key), hint, at: 'key' }));
     }
   };
   const legacy = (key: string): string =>
-    `"${key}" is of an old Eru format, which this version does not build`;
+    `"${key}" is of an old Eru format, and apiVersion says that this file is not`;
   const unsupported = (key: string): string => `"${key}" is not supported by this version`;
   visit(top, [], legacyTop, appFileCodes.legacy, legacy);
   visit(top, [], unsupportedTop, appFileCodes.unsupportedKey, unsupported);

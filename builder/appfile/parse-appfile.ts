@@ -1,10 +1,12 @@
 import { createSchemaChecker, sortFaults } from '../../core/document/check-schema.ts';
 import { type DocumentFault, hasErrors, type SourceDocument } from '../../core/document/document.ts';
-import { parseDocument } from '../../core/document/parse-document.ts';
+import { parseEditableDocument } from '../../core/document/parse-document.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
 import type { AppFile, AppFileResult } from './appfile.ts';
 import { checkAppFile } from './check-appfile.ts';
 import { appFileCodes } from './codes.ts';
+import { detectFormat } from './eru/detect-format.ts';
+import { mapEruDocument } from './eru/map-document.ts';
 import { checkLegacy, isMap } from './legacy.ts';
 import { appFileNames } from './names.ts';
 import { appFileSchema } from './schema.ts';
@@ -16,7 +18,7 @@ export interface AppFileOptions {
   readonly defaultAppName?: string;
 }
 
-/** Parses and checks an App.yaml. Never throws: everything that is wrong with it is among the faults, all at once. */
+/** Parses and checks an App.yaml, of v1 or of one of Eru's formats. Never throws: everything that is wrong with it is among the faults, all at once. */
 export type AppFileParser = (
   file: string,
   input: Uint8Array | string,
@@ -27,8 +29,19 @@ export type AppFileParser = (
 export function createAppFileParser(): AppFileParser {
   const check = createSchemaChecker(appFileSchema);
   return (file, input, options = {}) => {
-    const document = parseDocument(file, input, { maxBytes: maxAppFileBytes });
-    const faults = hasErrors(document.faults) ? document.faults : checkAll(document, check, options);
+    const editable = parseEditableDocument(file, input, { maxBytes: maxAppFileBytes });
+    const readable = !hasErrors(editable.document.faults);
+    const format = readable ? detectFormat(editable.document.value) : 'v1';
+    const mapped = format === 'v1' ? undefined : mapEruDocument(editable, format, options);
+    const document = mapped?.document ?? editable.document;
+    // What the mapping only tells of may not hide a fault at the same place.
+    const faults = readable
+      ? sortFaults([
+          ...(mapped?.faults ?? []),
+          ...(mapped?.document.faults ?? []),
+          ...checkAll(document, check, options),
+        ])
+      : document.faults;
     return {
       ...(hasErrors(faults) ? {} : { appfile: withName(document.value, options) }),
       faults,

@@ -328,6 +328,17 @@ export const appFileSchema = {
       minLength: 1,
       description: 'Whom to tell about builds; kept in the label `org.brickyard.deploy`.',
     },
+    deploy: {
+      type: 'object',
+      maxProperties: 100,
+      propertyNames: {
+        maxLength: 128,
+        not: { enum: ['dns', 'extra_hosts', 'notify'] },
+        'x-message': 'is a key of its own at the top of the file',
+      },
+      description:
+        'Anything for the scheduler, as it stands; kept as JSON in the label `org.brickyard.deploy`. At most 32 KiB.',
+    },
   },
   $defs: {
     signal: {

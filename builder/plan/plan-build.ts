@@ -213,6 +213,7 @@ function planHealthcheck(entrypoint: AppFileEntrypoint, ports: readonly Port[]):
 /** What is for the scheduler and not for the image is not lost: it can be read back from a label. */
 function deployLabel(file: AppFile): Record<string, string> {
   const deploy = {
+    ...file.deploy,
     ...(file.dns === undefined ? {} : { dns: file.dns }),
     ...(file.extra_hosts === undefined ? {} : { extra_hosts: file.extra_hosts }),
     ...(file.notify === undefined ? {} : { notify: file.notify }),

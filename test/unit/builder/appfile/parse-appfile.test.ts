@@ -218,14 +218,19 @@ x-note: { anything: [1] }
   it.each([
     ['test: {commands: [x]}', /^4:1 E021 test: "test" is not supported by this version/],
     ['static: static.sh', /E021 static/],
-    ['stages: [a]', /E020 stages: "stages" is of an old Eru format, which this version does not build/],
-    ['builds: {a: {}}', /E020 builds/],
-    ['meta: {a: b}', /E020 meta: .*\(write labels\)/],
-    ['falcon-index: 1', /E020 falcon-index/],
+    [
+      'apiVersion: v1\nstages: [a]',
+      /E020 stages: "stages" is of an old Eru format, and apiVersion says that this file is not/,
+    ],
+    [`deploy: {a: ${'x'.repeat(33_000)}}`, /E013 deploy: has more than 32768 characters/],
+    ['deploy: {dns: [x]}', /E013 deploy.dns: is a key of its own/],
+    ['apiVersion: v1\nbuilds: {a: {}}', /E020 builds/],
+    ['apiVersion: v1\nmeta: {a: b}', /E020 meta: .*\(write labels\)/],
+    ['apiVersion: v1\nfalcon-index: 1', /E020 falcon-index/],
     ['entrypoint: {}', /E010 entrypoint: unknown key "entrypoint" \(did you mean "entrypoints"\?\)/],
     ['runtime: ../x.sh', /E018 runtime/],
     ['runtime: /etc/x.sh', /E013 runtime: must be the path of a script in the source/],
-    ['volumes: ["/a:/b"]', /E013 volumes\[0\]: must be an absolute path in the container/],
+    ['apiVersion: v1\nvolumes: ["/a:/b"]', /E013 volumes\[0\]: must be an absolute path in the container/],
     ['volumes: [/proc/x]', /E018 volumes\[0\]: the system’s own directories cannot be volumes/],
     ['labels: {org.brickyard.roles: x}', /set by the build/],
     ['labels: {a: "x\\ny"}', /must be one line/],
@@ -243,7 +248,7 @@ x-note: { anything: [1] }
     ['publish: [80]', /E020 .*write ports/],
     ['working_dir: /x', /E020 .*write dir/],
   ])('names the v1 spelling of the old key %s', (body, expected) => {
-    expect(faultsOf(role(`cmd: x, ${body}`)).join('\n')).toMatch(expected);
+    expect(faultsOf(`apiVersion: v1\n${role(`cmd: x, ${body}`)}`).join('\n')).toMatch(expected);
   });
 
   it('survives a value of any type under any key', () => {
