@@ -40,6 +40,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   doctor: async () => (await import('./commands/doctor.ts')).registerDoctor,
   init: async () => (await import('./commands/init.ts')).registerInit,
   lint: async () => (await import('./commands/lint.ts')).registerLint,
+  migrate: async () => (await import('./commands/migrate.ts')).registerMigrate,
   explain: async () => {
     const [{ registerExplain }, { openServerBases }] = await Promise.all([
       import('./commands/explain.ts'),

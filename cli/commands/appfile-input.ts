@@ -14,8 +14,24 @@ export interface AppFileInput {
   readonly names: readonly string[];
 }
 
-/** `path` is an App.yaml or the directory that holds one; default: the current directory. Errors: UserError when there is none, or two. */
+/** An App.yaml before it is parsed. */
+export interface AppFileBytes {
+  /** As messages name it. */
+  readonly shown: string;
+  readonly file: string;
+  readonly directory: string;
+  readonly bytes: Uint8Array;
+}
+
+/** As `readAppFileBytes`, parsed. */
 export function readAppFileInput(context: CliContext, path: string | undefined): AppFileInput {
+  const { shown, bytes, directory } = readAppFileBytes(context, path);
+  const result = parseAppFile(shown, bytes, { defaultAppName: basename(directory) });
+  return { result, directory, names: readdirSync(directory) };
+}
+
+/** `path` is an App.yaml or the directory that holds one; default: the current directory. Errors: UserError when there is none, or two. */
+export function readAppFileBytes(context: CliContext, path: string | undefined): AppFileBytes {
   const target = resolve(context.cwd, path ?? '.');
   let directory: string;
   let file: string;
@@ -42,8 +58,7 @@ export function readAppFileInput(context: CliContext, path: string | undefined):
     const bytes = size > maxAppFileBytes ? new Uint8Array(maxAppFileBytes + 1) : readFileSync(file);
     const shown =
       path === undefined || path === '.' ? basename(file) : join(path, target === file ? '' : basename(file));
-    const result = parseAppFile(shown, bytes, { defaultAppName: basename(directory) });
-    return { result, directory, names: readdirSync(directory) };
+    return { shown, file, directory, bytes };
   } catch (error) {
     if (error instanceof UserError) throw error;
     throw new UserError(`cannot read ${path ?? '.'}: ${(error as Error).message}`, {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { registerExplain } from '../../../cli/commands/explain.ts';
 import { registerInit } from '../../../cli/commands/init.ts';
 import { registerLint } from '../../../cli/commands/lint.ts';
+import { registerMigrate } from '../../../cli/commands/migrate.ts';
 import { UserError } from '../../../core/user-error.ts';
 import { base } from '../builder/plan/plan-fixture.ts';
 
@@ -38,6 +39,7 @@ async function run(...args: string[]): Promise<{ stdout: string; stderr: string;
   const program = new Command().exitOverride();
   registerLint(program, context);
   registerInit(program, context);
+  registerMigrate(program, context);
   registerExplain(program, context, {
     openBases: () =>
       Promise.resolve({
@@ -56,6 +58,41 @@ async function run(...args: string[]): Promise<{ stdout: string; stderr: string;
 }
 
 const good = 'base: nodejs:26\nentrypoints: {web: {cmd: node server.js}}\n';
+
+describe('migrate', () => {
+  const eru = '# the shop\nbase: nodejs:26\nmeta: {a: b} # tiers\nentrypoints: {web: {cmd: node x}}\n';
+  const migrated =
+    'apiVersion: v1\n# the shop\nbase: nodejs:26\nlabels: {a: b} # tiers\nentrypoints: {web: {cmd: node x}}\n';
+
+  it('prints a file of Eru as v1 with its comments, and leaves it as it is', async () => {
+    writeFileSync(join(cwd, 'app.yaml'), eru);
+    const { stdout, stderr, exitCode } = await run('migrate');
+
+    expect([stdout, exitCode]).toEqual([migrated, 0]);
+    expect(stderr).toMatch(/^app\.yaml:2:1 info W002 a file of Eru \(E2\), read as v1/);
+    expect(readFileSync(join(cwd, 'app.yaml'), 'utf8')).toBe(eru);
+  });
+
+  it('--write puts it in the place of the file, once', async () => {
+    writeFileSync(join(cwd, 'app.yaml'), eru);
+    const first = await run('migrate', '--write', '.');
+    const second = await run('migrate', '--write', '.');
+
+    expect(first.stderr).toMatch(/app\.yaml: E2 → v1\n$/);
+    expect(second.stderr).toBe('app.yaml is v1 already\n');
+    expect(readFileSync(join(cwd, 'app.yaml'), 'utf8')).toBe(migrated);
+    expect(readdirSync(cwd)).toEqual(['app.yaml']);
+  });
+
+  it('changes nothing when the file has an error', async () => {
+    writeFileSync(join(cwd, 'app.yaml'), `${eru}port: 80\n`);
+    const { stdout, stderr, exitCode } = await run('migrate', '--write');
+
+    expect([stdout, exitCode]).toEqual(['', 1]);
+    expect(stderr).toMatch(/app\.yaml:5:1 error E020 port: /);
+    expect(readFileSync(join(cwd, 'app.yaml'), 'utf8')).toBe(`${eru}port: 80\n`);
+  });
+});
 
 describe('lint', () => {
   it('is silent on stdout about a good file', async () => {
