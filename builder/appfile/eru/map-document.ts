@@ -2,7 +2,6 @@ import { isMap, isScalar, isSeq, Pair, Scalar, type YAMLMap } from 'yaml';
 import type { DocumentFault } from '../../../core/document/document.ts';
 import { keyText } from '../../../core/document/document-place.ts';
 import type { EditableDocument, EditedDocument } from '../../../core/document/parse-document.ts';
-import { suggest } from '../../../core/document/suggest.ts';
 import { appFileCodes } from '../codes.ts';
 import { isMap as isPlainMap } from '../legacy.ts';
 import { appFileSchema } from '../schema.ts';
@@ -20,7 +19,9 @@ export interface MappedDocument extends EditedDocument {
   readonly faults: readonly DocumentFault[];
 }
 
-const maxEntries = 1000;
+const maxEntries = 500;
+/** v1 has no more, and says so. */
+const maxRoles = appFileSchema.properties.entrypoints.maxProperties;
 
 const kept = [
   'combos',
@@ -106,7 +107,7 @@ function mapTop(mapping: Mapping): void {
   }
   const entrypoints = entryOf(top, 'entrypoints')?.value;
   if (isMap(entrypoints)) {
-    for (const role of entriesOf(entrypoints)) {
+    for (const role of entriesOf(entrypoints).slice(0, maxRoles)) {
       if (isMap(role.value)) mapEntrypoint(mapping, keyText(role.key) ?? '', role.value);
     }
   }
@@ -129,8 +130,7 @@ function mapTop(mapping: Mapping): void {
   for (const key of unknownKeys(top, known)) {
     if (key.startsWith('x-')) continue;
     if (!key.startsWith('falcon-')) {
-      const near = suggest(key, known);
-      mapping.warn([key], `unknown key "${key}"`, near === undefined ? undefined : `did you mean "${near}"?`);
+      mapping.warnUnknown([key], key, known);
     }
     moved(key, (entry) => mapping.keep([key], entry));
   }

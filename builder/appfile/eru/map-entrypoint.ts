@@ -1,6 +1,5 @@
 import { isScalar, isSeq, Pair, Scalar, type YAMLMap, YAMLSeq } from 'yaml';
 import { keyText } from '../../../core/document/document-place.ts';
-import { suggest } from '../../../core/document/suggest.ts';
 import { appFileSchema } from '../schema.ts';
 import { mapHealthcheck } from './map-healthcheck.ts';
 import type { Mapping } from './mapping.ts';
@@ -78,12 +77,7 @@ export function mapEntrypoint(mapping: Mapping, name: string, role: YAMLMap): vo
   );
   for (const key of kept) moved(key, (entry) => mapping.keep([...path, key], entry, place));
   for (const key of unknownKeys(role, known)) {
-    const near = suggest(key, known);
-    mapping.warn(
-      [...path, key],
-      `unknown key "${key}"`,
-      near === undefined ? undefined : `did you mean "${near}"?`,
-    );
+    mapping.warnUnknown([...path, key], key, known);
     moved(key, (entry) => mapping.keep([...path, key], entry, place));
   }
 }

@@ -2,6 +2,7 @@ import type { YAMLMap } from 'yaml';
 import type { DocumentFault, DocumentPath, SourceDocument } from '../../../core/document/document.ts';
 import { maxFaults } from '../../../core/document/document-codes.ts';
 import { keyText } from '../../../core/document/document-place.ts';
+import { suggest } from '../../../core/document/suggest.ts';
 import { appFileCodes } from '../codes.ts';
 import type { EruFormat } from './detect-format.ts';
 import { type Entry, mapUnder, put } from './tree.ts';
@@ -18,6 +19,8 @@ export interface Mapping {
   note(path: DocumentPath, message: string): void;
   /** Accepted, but it may mean something else now. */
   warn(path: DocumentPath, message: string, hint?: string): void;
+  /** Warns of a key that neither Eru nor v1 knows, with the one of `known` that was meant. */
+  warnUnknown(path: DocumentPath, key: string, known: readonly string[]): void;
   refuse(path: DocumentPath, message: string, hint: string): void;
   /** Keeps an entry as metadata for the scheduler: `deploy`, or `deploy.roles.<role>`. `path` is its place in the file. */
   keep(path: DocumentPath, entry: Entry, under?: DocumentPath): void;
@@ -45,6 +48,13 @@ export function createMapping(input: {
       if (faults.length >= maxFaults) return;
       const fault = { code: appFileCodes.mapped, message, severity: 'warning', at: 'key' } as const;
       faults.push(document.fault(path, hint === undefined ? fault : { ...fault, hint }));
+    },
+    warnUnknown(path, key, known) {
+      // Looking for what was meant costs more than all the rest.
+      if (faults.length >= maxFaults) return;
+      const near = suggest(key, known);
+      const hint = near === undefined ? undefined : `did you mean "${near}"?`;
+      mapping.warn(path, `unknown key "${key.slice(0, 64)}"`, hint);
     },
     refuse(path, message, hint) {
       // Errors are told even when notes filled the list: a file with one may not pass.

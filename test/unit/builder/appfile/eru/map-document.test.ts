@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { planOf } from '../../plan/plan-fixture.ts';
+import { planOf, planText } from '../../plan/plan-fixture.ts';
 import { faultsOf, meaningOf, withRole } from './eru-fixture.ts';
 
 function fileOf(top: string): Record<string, unknown> {
@@ -110,6 +110,17 @@ describe('the top of a file of Eru', () => {
     expect(fileOf('meta: {a: b}\nfoo: 1')['deploy']).toEqual({ foo: 1 });
   });
 
+  it('a file without base is told which one fits the project', async () => {
+    const text = 'appname: shop\nmeta: {a: b}\nbuild: npm ci\nentrypoints: {web: {cmd: node x}}\n';
+    const { plan, faults } = await planText(text, ['package.json']);
+
+    expect(plan).toBeUndefined();
+    expect(faults.find((fault) => fault.severity === 'error')).toMatchObject({
+      code: 'E022',
+      hint: 'write base: nodejs:26',
+    });
+  });
+
   it('writes aliases out, each mapped in its own place', () => {
     const text = 'appname: a\nbase: b:1\nentrypoints:\n  a: &a {after_start: s, cmd: x}\n  b: *a\n';
     const role = { cmd: 'x', hook: { after_start: ['s'] } };
@@ -131,8 +142,8 @@ describe('the top of a file of Eru', () => {
     expect(faultsOf(withRole('', top)).find((fault) => fault.includes(' error '))).toMatch(expected);
   });
 
-  it('refuses maps and lists of more than 1000 entries', () => {
-    const keys = Array.from({ length: 1001 }, (_, index) => `k${index}: 1`).join(', ');
+  it('refuses maps and lists of more than 500 entries', () => {
+    const keys = Array.from({ length: 501 }, (_, index) => `k${index}: 1`).join(', ');
 
     expect(faultsOf(withRole('', `meta: {${keys}}`))[0]).toMatch(
       /error E004 : a map or list of a file of Eru/,
