@@ -50,7 +50,9 @@ export function createMemoryWire(options: MemoryWireOptions = {}): MemoryWire {
       const { body, etag, modified } = find(key);
       return { size: body.length, etag, modified };
     },
-    async put(key, bytes, { ifNoneMatch, ifMatch }) {
+    async put(key, bytes, { ifNoneMatch, ifMatch, sha256 }) {
+      const signed = createHash('sha256').update(bytes).digest('hex');
+      if (sha256 !== undefined && sha256 !== signed) refuse('XAmzContentSHA256Mismatch', 400);
       const there = objects.get(key);
       if (ifNoneMatch !== undefined && there !== undefined) refuse('PreconditionFailed', 412);
       if (ifMatch !== undefined && there?.etag !== ifMatch) refuse('PreconditionFailed', 412);

@@ -19,7 +19,7 @@ const idleMs = 10_000;
 
 /**
  * `total`: bytes of the budget. `usualSizes`: of buffers that are worth keeping for the next part, since a new one costs a page fault for every 4 KiB
- * and counts as garbage for V8. There are never more of them than the budget has room for.
+ * and counts as garbage for V8. Of each size there are never more than the budget has room for.
  */
 export function createPartBuffers(
   budget: ByteBudget,

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll } from 'vitest';
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createS3Store } from '../../../core/object-store/s3.ts';
 import { type CephStore, startCeph } from '../../helpers/ceph.ts';
 import { objectStoreSuite } from '../../suites/object-store.ts';
@@ -24,4 +25,24 @@ objectStoreSuite('the S3 store over Ceph, below a prefix that others begin with'
   neighbour.close();
   const store = createS3Store({ ...options, prefix: 'shared/brick' });
   return { store, close: () => store.close() };
+});
+
+it('refuses bytes that are not those of the checksum they were signed with', async () => {
+  const store = createS3Store({
+    endpoint: ceph.endpoint,
+    region: ceph.region,
+    bucket: await ceph.createBucket(),
+    credentials: ceph,
+  });
+  const sha256 = createHash('sha256').update('other bytes').digest('hex');
+  const writer = await store.multipart.resume('data/1', await store.multipart.create('data/1'));
+  try {
+    await writer.write(Buffer.from('these bytes'));
+
+    await expect(writer.checkpoint({ last: true, sha256 })).rejects.toThrow();
+    expect(await store.get('data/1')).toBeUndefined();
+  } finally {
+    await writer.close();
+    store.close();
+  }
 });

@@ -2,13 +2,15 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
-import type { ObjectStore } from '../../../../core/object-store/object-store.ts';
+import type { MultipartState, ObjectStore } from '../../../../core/object-store/object-store.ts';
 import { digestOf } from '../../../../oci/digest.ts';
 import type { Registry } from '../../../../oci/registry.ts';
-import { doneSessionLifetime } from '../../../../registry/store/upload-session.ts';
+import { uploadKey } from '../../../../registry/store/paths.ts';
+import { readRecord } from '../../../../registry/store/record.ts';
+import { doneSessionLifetime, type SessionHeader } from '../../../../registry/store/upload-session.ts';
 import { createStoredRegistry } from '../../../../registry/stored-registry.ts';
 import { expectCode } from '../../../suites/registry.ts';
-import { allKeys } from './context.ts';
+import { allKeys, createContext } from './context.ts';
 
 const content = Buffer.alloc(200_000, 'brick');
 const digest = digestOf(content);
@@ -76,6 +78,43 @@ describe('an upload session', () => {
     expect(offset).toBe(150_000);
     await registry.writeUpload('team/app', id, Readable.from([content.subarray(offset)]));
 
+    await registry.finishUpload('team/app', id, digest);
+  });
+
+  it('waits a little for a writer that is just going away', async () => {
+    const { id } = await registry.startUpload('team/app');
+    const body = new Readable({ read() {} });
+    const writing = registry.writeUpload('team/app', id, body);
+    body.push(content.subarray(0, 150_000));
+    await vi.waitFor(() => expect(body.readableLength).toBe(0));
+    const ending = async (): Promise<void> => {
+      body.push(null);
+      await writing;
+    };
+    const patient = createStoredRegistry({ store, clock: () => now, wait: ending });
+
+    // What an upload holds is asked when a request broke off: the answer must count what that one still writes.
+    expect((await patient.uploadStatus('team/app', id)).offset).toBe(150_000);
+    await patient.writeUpload('team/app', id, Readable.from([content.subarray(150_000)]));
+
+    await registry.finishUpload('team/app', id, digest);
+  });
+
+  it('takes a chunk as soon as the writer before has let go', async () => {
+    const { id } = await registry.startUpload('team/app');
+    await registry.writeUpload('team/app', id, Readable.from([content.subarray(0, 100_000)]));
+    const [key, state] = await multipartOf(store, id);
+    const holder = await store.multipart.resume(key, state);
+    let waits = 0;
+    const wait = async (): Promise<void> => {
+      waits += 1;
+      if (waits === 3) await holder.close();
+    };
+    const patient = createStoredRegistry({ store, clock: () => now, wait });
+
+    await patient.writeUpload('team/app', id, Readable.from([content.subarray(100_000)]));
+
+    expect(waits).toBe(3);
     await registry.finishUpload('team/app', id, digest);
   });
 
@@ -279,3 +318,9 @@ describe('putBlob', () => {
     expect(await allKeys(store)).toEqual([]);
   });
 });
+
+async function multipartOf(store: ObjectStore, id: string): Promise<[string, MultipartState]> {
+  const { header } = await readRecord<SessionHeader>(createContext(store), uploadKey(id));
+  if (header?.multipart === undefined) throw new Error('the upload is still small');
+  return [header.dataKey, header.multipart];
+}

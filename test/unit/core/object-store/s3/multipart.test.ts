@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -71,6 +71,21 @@ describe('an upload to S3', () => {
     expect(memory.log.slice(0, before)).toEqual([`put ${key}`]);
     expect(memory.log.slice(before)).toEqual([]);
     expect(leftovers()).toEqual([]);
+  });
+
+  it('signs a single request with the checksum that it was told, so that the store refuses other bytes', async () => {
+    const bytes = randomBytes(part - 1);
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    const wrong = createHash('sha256').update('other').digest('hex');
+    const state = await store.multipart.create(key);
+
+    await expect(append(store, state, bytes, { last: true, sha256: wrong })).rejects.toThrow(
+      'XAmzContentSHA256Mismatch',
+    );
+    expect(object()).toBeUndefined();
+    await append(store, await store.multipart.create(key), bytes, { last: true, sha256 });
+
+    expect(object()?.equals(bytes)).toBe(true);
   });
 
   it.each([part, part + 1, 3 * part, 3 * part + 50])(
