@@ -1,13 +1,22 @@
-import type { JsonSchema } from '../../core/document/check-schema.ts';
-
-/** One entry of the catalog, `baseimages/<name>/base.yaml`. See `docs/base-images.md`. */
+/**
+ * One entry of the catalog: `<catalog>/<name>/base.yaml` or, where a name has several versions, `<catalog>/<name>/<version>/base.yaml`.
+ * See `docs/base-images.md`. Beside it may lie `static.sh`, `static/` and `runtime.sh`.
+ */
 export interface BaseFile {
+  /** Lower case; the repository is `baseimages/<name>`. Several entries may have one name and different channels. */
   readonly name: string;
-  /** Goes into the immutable tag `<version>-<key8>`. */
+  /** Goes into the immutable tag `<version>-<key8>`. Text: `"17.0"`. */
   readonly version: string;
-  /** Moving tags; the first is the one that stands for the entry. */
+  /** Moving tags; the first is the one that stands for the entry. Each belongs to one entry of a name. */
   readonly channels: readonly string[];
+  /** One sentence for people. Default: none. */
   readonly description?: string;
+  /** Whom to ask: teams or addresses. Default: nobody. */
+  readonly owners?: readonly string[];
+  /** Debian's names of the architectures that it can be built for. Default: all that the builder knows. */
+  readonly architectures?: readonly BaseArchitecture[];
+  /** Why nobody has built it yet: it is listed and checked, but only built when it is named. Default: it was built and tested. */
+  readonly untested?: string;
   /** `name:channel` of another entry. Undefined = this is the bottom. */
   readonly parent?: string;
   /** Debian packages that are laid out as a whole system; only without a parent. */
@@ -17,18 +26,62 @@ export interface BaseFile {
     /** Globs of paths that are left out; the last match counts, `!` takes back. */
     readonly exclude?: readonly string[];
   };
-  readonly npm?: readonly BaseFileNpm[];
   /** An image of Docker Hub instead of packages: `docker.io/…@sha256:…`. */
   readonly image?: string;
+  /** Packages that static.sh's container gets from an offline repository; only on a parent. Default: none. */
+  readonly packages?: {
+    /** Names of Debian packages; what they need comes with them, without recommendations. */
+    readonly apt: readonly string[];
+  };
+  /** Packages of npm whose files are taken as they are. Default: none. */
+  readonly npm?: readonly BaseFileNpm[];
+  /** Files and archives from elsewhere, each with its checksum. Default: none. */
+  readonly sources?: readonly BaseFileSource[];
+  /** Added to the parent's; values are literal. Default: none. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Account that containers start as, `name`, `uid` or `uid:gid`. Default: the parent's; root at the bottom. */
+  readonly user?: string;
+  /** Directory that containers start in. Default: the parent's. */
+  readonly workdir?: string;
+  /** Ports, `8080` or `"53/udp"`, added to the parent's. Default: none. */
+  readonly expose?: readonly (number | string)[];
+  /** What containers start without further arguments. Default: the parent's. */
   readonly command?: readonly string[];
-  /** Where a runtime script of this entry stands in the order of all levels; the script is `runtime.sh` beside base.yaml. */
+  /** Where a runtime script of this entry stands in the order of all levels (0–99); the script is `runtime.sh` beside base.yaml. */
   readonly runtime?: { readonly order: number };
+  /** What images that stand on it may rely on. Default: nothing, so that a change means to rebuild them. */
   readonly contract?: {
     /** Images of equal abi can stand in for one another. */
     readonly abi: string;
-    readonly rebase?: 'compatible' | 'minor' | 'never';
+    /** Whether an app may be moved to a newer image of it: always, within one minor version, or never. Default: `never`. */
+    readonly rebase?: BaseRebase;
   };
+  /** It should not, or must not, be used any more. Default: it may. */
+  readonly deprecation?: BaseDeprecation;
+  /** What must hold before a channel moves to a new image. Default: nothing is tried. */
+  readonly test?: {
+    /** Shell lines, each run by `/bin/sh -ec` in the new image, without network, as its user; needs a container engine. */
+    readonly commands?: readonly string[];
+    /** Absolute paths that must exist in the image and be no directory; needs no engine. */
+    readonly files?: readonly string[];
+  };
+  /** For static.sh, and for all test commands together: `90s`, `15m`, `1h`. Default: `15m`. */
+  readonly timeout?: string;
+}
+
+export type BaseArchitecture = 'amd64' | 'arm64';
+
+export type BaseRebase = 'compatible' | 'minor' | 'never';
+
+export interface BaseDeprecation {
+  /** `warn`: builds say it; `block-new`: apps that do not use it yet may not; `block`: nobody may. */
+  readonly level: 'warn' | 'block-new' | 'block';
+  /** Day from which this counts, `2026-01-31`. Default: already. */
+  readonly since?: string;
+  /** Day from which `block` counts whatever the level says. Default: never. */
+  readonly sunset?: string;
+  /** `name:channel` of what to use instead. Default: nothing is proposed. */
+  readonly replacement?: string;
 }
 
 export interface BaseFileNpm {
@@ -43,93 +96,37 @@ export interface BaseFileNpm {
   readonly links?: Readonly<Record<string, string>>;
 }
 
-const text = { type: 'string', minLength: 1, maxLength: 500 } as const;
-const texts = { type: 'array', items: text, maxItems: 500 } as const;
-const textMap = { type: 'object', additionalProperties: { type: 'string', maxLength: 4000 } } as const;
-const tag = {
-  type: 'string',
-  pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$',
-  'x-message': 'must be a tag: letters, digits, "_", "." and "-" (write numbers in quotes)',
-} as const;
-const integrity = {
-  type: 'string',
-  pattern: '^sha512-[A-Za-z0-9+/]{86}==$',
-  'x-message': 'must be a checksum as npm writes it, "sha512-…"',
-} as const;
-const absolute = { pattern: '^/[^/]', 'x-message': 'must be an absolute path' } as const;
-
-export const baseFileSchema: JsonSchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['name', 'version', 'channels'],
-  properties: {
-    name: {
-      type: 'string',
-      pattern: '^[a-z][a-z0-9]*(?:[._-][a-z0-9]+)*$',
-      maxLength: 60,
-      'x-message': 'must be lower-case letters and digits, parted by single ".", "_" or "-"',
-    },
-    version: tag,
-    channels: { type: 'array', items: tag, minItems: 1, maxItems: 20, uniqueItems: true },
-    description: text,
-    parent: {
-      type: 'string',
-      pattern: '^[a-z][a-z0-9._-]*:[A-Za-z0-9_][A-Za-z0-9_.-]*$',
-      'x-message': 'must name an entry and its channel, e.g. "base:12"',
-    },
-    debian: {
-      type: 'object',
-      additionalProperties: false,
-      required: ['suite', 'packages'],
-      properties: {
-        suite: { type: 'string', enum: ['bookworm'] },
-        packages: {
-          type: 'array',
-          minItems: 1,
-          maxItems: 500,
-          items: {
-            type: 'string',
-            pattern: '^[a-z0-9][a-z0-9+.-]+$',
-            'x-message': 'must be the name of a Debian package',
-          },
-        },
-        exclude: texts,
-      },
-    },
-    npm: {
-      type: 'array',
-      maxItems: 20,
-      items: {
-        type: 'object',
-        additionalProperties: false,
-        required: ['package', 'version', 'integrity', 'files'],
-        properties: {
-          package: { type: ['string', 'object'], additionalProperties: text, minLength: 1 },
-          version: text,
-          integrity: { ...integrity, type: ['string', 'object'], additionalProperties: integrity },
-          files: { type: 'object', minProperties: 1, additionalProperties: { type: 'string', ...absolute } },
-          links: { ...textMap, propertyNames: absolute },
-        },
-      },
-    },
-    image: {
-      type: 'string',
-      pattern: '^docker\\.io/[a-z0-9._/-]+@sha256:[0-9a-f]{64}$',
-      'x-message': 'must be an image of docker.io with its digest: "docker.io/library/debian@sha256:…"',
-    },
-    environment: textMap,
-    command: texts,
-    runtime: {
-      type: 'object',
-      additionalProperties: false,
-      required: ['order'],
-      properties: { order: { type: 'integer', minimum: 0, maximum: 99 } },
-    },
-    contract: {
-      type: 'object',
-      additionalProperties: false,
-      required: ['abi'],
-      properties: { abi: text, rebase: { type: 'string', enum: ['compatible', 'minor', 'never'] } },
-    },
-  },
-};
+/** Exactly one of `maven`, `npm`, `url` and `git` says what it is; where it comes from is the machine's own settings or a mirror. */
+export interface BaseFileSource {
+  /** Of the file that static.sh finds under `/sources`; unique in its entry and architecture. */
+  readonly name: string;
+  /** `group:artifact:version[:packaging[:classifier]]`; packaging is `jar` unless said otherwise. */
+  readonly maven?: string;
+  /** `name@version` of the archive that `npm pack` fetches. */
+  readonly npm?: string;
+  /** `https://…`, without credentials. */
+  readonly url?: string;
+  /** A commit's files as a tar archive. */
+  readonly git?: {
+    readonly url: string;
+    /** Full id, 40 or 64 hex digits. */
+    readonly commit: string;
+  };
+  /** Of the file, 64 hex digits. For `git` of the tar archive. Without it the entry cannot be built; only an untested one may lack it. */
+  readonly sha256?: string;
+  /** Bytes of the file. Default: not checked, at most 4 GiB. */
+  readonly size?: number;
+  /** Further addresses of the same file, tried in this order after the first; they may lie in a private network. */
+  readonly mirrors?: readonly string[];
+  /** Architectures that need it. Default: all. */
+  readonly architectures?: readonly BaseArchitecture[];
+  /**
+   * Path in the archive → absolute path in the image; `""` is the whole archive. A file that is no archive, or one that enters as it
+   * is: `{".": /opt/x.jar}`. Without `unpack` and `links` only static.sh sees the file.
+   */
+  readonly unpack?: Readonly<Record<string, string>>;
+  /** Leading parts that are cut from every path in the archive before `unpack` looks at it. Default: 0. */
+  readonly strip?: number;
+  /** Symlinks: absolute path → target. Default: none. */
+  readonly links?: Readonly<Record<string, string>>;
+}

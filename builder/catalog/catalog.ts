@@ -6,7 +6,8 @@ import { formatFaults } from '../../core/document/format-faults.ts';
 import { parseDocument } from '../../core/document/parse-document.ts';
 import { suggest } from '../../core/document/suggest.ts';
 import { UserError } from '../../core/user-error.ts';
-import { type BaseFile, baseFileSchema } from './base-file.ts';
+import type { BaseFile } from './base-file.ts';
+import { baseFileSchema } from './base-file-schema.ts';
 
 /** The team that catalog images belong to. */
 export const catalogTeam = 'baseimages';
