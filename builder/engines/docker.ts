@@ -121,6 +121,20 @@ function createContainerApi(socketPath: string): ContainerApi {
       const { State } = await attempt(docker.getContainer(id).inspect());
       return { exitCode: State.ExitCode, outOfMemory: State.OOMKilled, error: State.Error };
     },
+    async containerSize(id) {
+      const options = { size: true } as Docker.ContainerInspectOptions;
+      const found = (await attempt(docker.getContainer(id).inspect(options))) as { SizeRw?: number };
+      return found.SizeRw ?? 0;
+    },
+    async changes(id) {
+      const found = (await attempt(docker.getContainer(id).changes())) as
+        | { Path: string; Kind: 0 | 1 | 2 }[]
+        | null;
+      return (found ?? []).map(({ Path, Kind }) => ({ path: Path, kind: changeKinds[Kind] }));
+    },
+    async exportContainer(id, signal) {
+      return (await attempt(docker.getContainer(id).export({ abortSignal: signal }))) as Readable;
+    },
     async killContainer(id) {
       await unlessMissing(docker.getContainer(id).kill(), 409);
     },
@@ -147,6 +161,9 @@ function createContainerApi(socketPath: string): ContainerApi {
   };
 }
 
+/** As the API numbers them (containers/changes). */
+const changeKinds = ['changed', 'added', 'removed'] as const;
+
 /** Open files of one process; processes of the build user on the whole machine (`PidsLimit` is what bounds one build). */
 const plenty = 16_384;
 
@@ -166,10 +183,18 @@ function createOptions(container: ContainerOptions): Docker.ContainerCreateOptio
     Healthcheck: { Test: ['NONE'] },
     HostConfig: {
       NetworkMode: container.network === 'none' ? 'none' : 'bridge',
-      ReadonlyRootfs: true,
+      ReadonlyRootfs: container.rootAccess !== 'read-write',
       Tmpfs: { '/tmp': `rw,exec,nosuid,nodev,mode=1777,size=${container.tmpSize}` },
-      Mounts: [{ Type: 'volume', Source: container.volume, Target: container.mountPoint }],
+      Mounts: [
+        {
+          Type: 'volume',
+          Source: container.volume,
+          Target: container.mountPoint,
+          ReadOnly: container.volumeAccess === 'read-only',
+        },
+      ],
       CapDrop: ['ALL'],
+      CapAdd: [...(container.capabilities ?? [])],
       SecurityOpt: ['no-new-privileges'],
       Memory: container.memory,
       MemorySwap: container.memory,

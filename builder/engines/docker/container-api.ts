@@ -23,7 +23,13 @@ export interface ContainerApi {
   startContainer(id: string): Promise<void>;
   /** Resolves when it has ended. */
   waitContainer(id: string, signal: AbortSignal): Promise<void>;
-  containerEnd(id: string): Promise<{ exitCode: number; outOfMemory: boolean; error: string }>;
+  containerEnd(id: string): Promise<ContainerEnd>;
+  /** Bytes that it has written to its root file system so far. */
+  containerSize(id: string): Promise<number>;
+  /** What it changed in its root file system, absolute paths as text. A replaced directory is `removed` with its new contents `added`. */
+  changes(id: string): Promise<readonly FileChange[]>;
+  /** Its whole root file system as a tar, without what volumes hold; the caller consumes or destroys it. */
+  exportContainer(id: string, signal: AbortSignal): Promise<Readable>;
   /** SIGKILL to all of its processes; killing what has ended is no error. */
   killContainer(id: string): Promise<void>;
   /** Forced; removing what is not there is no error. */
@@ -38,7 +44,20 @@ export interface ContainerApi {
   getArchive(id: string, path: string, signal: AbortSignal): Promise<Readable>;
 }
 
+/** How a container ended. */
+export interface ContainerEnd {
+  readonly exitCode: number;
+  readonly outOfMemory: boolean;
+  /** Why it could not be started; mostly empty. */
+  readonly error: string;
+}
+
 export type Labels = Readonly<Record<string, string>>;
+
+export interface FileChange {
+  readonly path: string;
+  readonly kind: 'changed' | 'added' | 'removed';
+}
 
 export interface BuildImageOptions {
   readonly tag: string;
@@ -58,6 +77,12 @@ export interface ContainerOptions {
   readonly volume: string;
   /** Where the volume is mounted; an empty one gets what the image holds there. */
   readonly mountPoint: string;
+  /** Default `read-write`. */
+  readonly volumeAccess?: 'read-write' | 'read-only';
+  /** Default `read-only`: only the volume and /tmp can be written. */
+  readonly rootAccess?: 'read-write' | 'read-only';
+  /** Linux capabilities without `CAP_`; default none. */
+  readonly capabilities?: readonly string[];
   readonly workingDirectory: string;
   readonly network: 'none' | 'open';
   /** Bytes, swap included. */

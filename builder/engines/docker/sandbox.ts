@@ -5,10 +5,10 @@ import { JobFailed } from '../../../core/queue/job-queue.ts';
 import { selectSource, workspaceSelection } from '../../plan/select-source.ts';
 import type { EngineContext, Sandbox } from '../engine.ts';
 import type { BaseImages } from './base-image.ts';
-import type { ContainerApi } from './container-api.ts';
-import { logLines } from './log-lines.ts';
+import type { ContainerApi, ContainerEnd } from './container-api.ts';
 import { checkOutputs, type OutputLimits, outputLimits, outputsArchive } from './outputs.ts';
 import { sandboxLabels } from './owner.ts';
+import { runContainer } from './run-container.ts';
 import { buildUser, workspaceArchive } from './workspace.ts';
 
 export interface SandboxLimits {
@@ -42,9 +42,6 @@ export interface SandboxOptions {
   readonly log: Logger;
   readonly limits: SandboxLimits;
 }
-
-/** How long a killed container may take to end. */
-const killMilliseconds = 15_000;
 
 /** Larger .dockerignore files are none. */
 const largestIgnoreFile = 1024 * 1024;
@@ -162,63 +159,30 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     word: string,
     context: EngineContext,
   ): Promise<void> {
-    // Attached before the start, so that no line is missed.
-    const output = await api.attach(container);
-    let killed: Error | undefined;
-    let giveUp: NodeJS.Timeout | undefined;
-    const kill = (reason: Error): void => {
-      if (killed !== undefined) return;
-      killed = reason;
-      // An engine that no longer answers must not hold the build: the read below ends without it.
-      giveUp = setTimeout(() => output.destroy(), killMilliseconds);
-      api.killContainer(container).catch((error: unknown) => {
-        log.warn({ err: error, container }, 'a sandbox could not be killed');
-        // Ends the read below; removing the container by force follows.
-        output.destroy();
-      });
-    };
-    const abort = (): void => kill(toError(context.signal.reason));
-    const timer = setTimeout(
-      () =>
-        kill(new JobFailed(`the build commands took longer than ${step.timeoutSeconds} s (build.timeout)`)),
-      step.timeoutSeconds * 1000,
-    );
-    context.signal.addEventListener('abort', abort, { once: true });
     let command = 0;
-    try {
-      if (context.signal.aborted) throw toError(context.signal.reason);
-      await api.startContainer(container);
-      let size = 0;
-      for await (const line of logLines(output)) {
+    const end = await runContainer(container, {
+      api,
+      log,
+      signal: context.signal,
+      what: 'the build commands',
+      timeoutSeconds: step.timeoutSeconds,
+      timeoutKey: 'build.timeout',
+      logSize: limits.logSize,
+      onLine(line) {
         if (line.startsWith(`${word} `)) {
           command = Number(line.slice(word.length + 1));
           context.log(`$ ${step.commands[command - 1] ?? ''}`);
-          continue;
+        } else {
+          context.log(line);
         }
-        size += line.length + 1;
-        if (size > limits.logSize) {
-          kill(new JobFailed(`the build commands wrote more than ${limits.logSize} bytes of output`));
-          break;
-        }
-        context.log(line);
-      }
-      await api.waitContainer(container, AbortSignal.timeout(4 * killMilliseconds));
-      if (killed !== undefined) throw killed;
-      const end = await api.containerEnd(container);
-      if (end.exitCode !== 0 || end.outOfMemory) throw new JobFailed(describe(end, command, step, limits));
-    } catch (error) {
-      throw killed ?? error;
-    } finally {
-      clearTimeout(timer);
-      clearTimeout(giveUp);
-      context.signal.removeEventListener('abort', abort);
-      output.destroy();
-    }
+      },
+    });
+    if (end.exitCode !== 0 || end.outOfMemory) throw new JobFailed(describe(end, command, step, limits));
   }
 }
 
 function describe(
-  end: { exitCode: number; outOfMemory: boolean; error: string },
+  end: ContainerEnd,
   command: number,
   step: { commands: readonly string[] },
   limits: SandboxLimits,
@@ -235,8 +199,4 @@ function describe(
   // Podman does not always tell why.
   const perhaps = end.exitCode === 137 ? `; a build may use ${memory}` : '';
   return `${failure} (killed by signal ${end.exitCode - 128}${perhaps})`;
-}
-
-function toError(reason: unknown): Error {
-  return reason instanceof Error ? reason : new Error(String(reason));
 }
