@@ -28,6 +28,8 @@ export interface BuilderDeps {
   readonly cacheDir: string;
   /** As people outside reach this server; without it references show the address that the pusher used. */
   readonly publicUrl?: string;
+  /** Base image of an App.yaml that names none; without it that is an error. */
+  readonly defaultBase?: string;
 }
 
 /** The builder of one process: git and builds for those that answer HTTP, and, after `work`, for the one that builds. */
@@ -69,6 +71,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
           parseAppFile: createAppFileParser(),
           resolveBase: createBaseResolver(registry),
           propose: proposeForCommit,
+          ...(deps.defaultBase === undefined ? {} : { defaultBase: deps.defaultBase }),
         }),
         ...(sandbox === undefined ? {} : { sandbox }),
         ...(deps.publicUrl === undefined

@@ -5,6 +5,7 @@ import { checkAccessRules } from '../core/auth/access-rules.ts';
 import { type DeepReadonly, loadConfig } from '../core/config/load-config.ts';
 import type { ValueFault } from '../core/config/settings.ts';
 import { UserError } from '../core/user-error.ts';
+import { parseImageReference } from '../oci/reference.ts';
 import { collectionSchema } from './collection-config.ts';
 import { fault, fitsNginx } from './config-checks.ts';
 import { frontSchema } from './front-config.ts';
@@ -224,6 +225,17 @@ export const configSchema = Type.Object({
           ? []
           : fault('must be auto, none or the absolute path of a socket'),
     }),
+    defaultBase: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          'Base image of an App.yaml that names none, e.g. `base:12`; without it that is an error.',
+        'x-check': (value: string) =>
+          parseImageReference(value) === undefined
+            ? fault('must be the name of a base image, e.g. base:12 or nodejs:26')
+            : [],
+      }),
+    ),
     catalog: Type.Optional(
       Type.String({
         minLength: 1,

@@ -337,7 +337,7 @@ export const appFileSchema = {
         'x-message': 'is a key of its own at the top of the file',
       },
       description:
-        'Anything for the scheduler, as it stands; kept as JSON in the label `org.brickyard.deploy`. At most 32 KiB.',
+        'Anything for the scheduler, as it stands; kept as JSON in the label `org.brickyard.deploy`. At most 32,768 characters of JSON.',
     },
   },
   $defs: {

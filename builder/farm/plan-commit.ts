@@ -20,6 +20,8 @@ export type CommitPlanner = (input: {
 export function createCommitPlanner(deps: {
   parseAppFile: AppFileParser;
   resolveBase: ResolveBase;
+  /** Base of an App.yaml that names none. */
+  defaultBase?: string;
   /** What to tell a pusher without App.yaml, with the one that `brickyard init` would write. */
   propose: (input: { app: string; source: SourceTree; fileNames: readonly string[] }) => Promise<string>;
 }): CommitPlanner {
@@ -48,6 +50,7 @@ export function createCommitPlanner(deps: {
       team: request.team,
       resolveBase: deps.resolveBase,
       fileNames,
+      ...(deps.defaultBase === undefined ? {} : { defaultBase: deps.defaultBase }),
     });
     const seen = new Set(parsed.faults);
     report(

@@ -2,7 +2,7 @@ import { type DocumentFault, hasErrors } from '../../core/document/document.ts';
 import type { AppFile, AppFileBuild, AppFileEntrypoint, AppFileResult } from '../appfile/appfile.ts';
 import { roleDirectory } from '../appfile/check-entrypoint.ts';
 import { appFileCodes } from '../appfile/codes.ts';
-import { detectProject } from '../appfile/detect-project.ts';
+import { missingBaseFault } from '../appfile/missing-base.ts';
 import { splitShellWords } from '../appfile/shell-words.ts';
 import { parseMemory, parsePort, parseSeconds, parseSignal } from '../appfile/values.ts';
 import { asciiJson } from './image-content.ts';
@@ -23,6 +23,8 @@ export interface PlanInput {
   readonly resolveBase: ResolveBase;
   /** Names at the top of the project, from which a base is proposed when App.yaml names none. */
   readonly fileNames?: readonly string[];
+  /** Base of files that name none; without it they have an error. */
+  readonly defaultBase?: string;
 }
 
 /** `plan` is undefined when there is an error among the faults, which are those of the file and what the plan adds. */
@@ -48,8 +50,11 @@ export async function planBuild(input: PlanInput): Promise<PlanResult> {
     faults.push(result.locate(path, { code, message, ...(hint === undefined ? {} : { hint }) }));
     return undefined;
   };
-  const base = await resolve(input, file.base, ['base'], fail);
-  const build = file.build === undefined ? undefined : await planStep(input, file, base, fail);
+  const baseName = file.base ?? input.defaultBase;
+  const missing = baseName === undefined ? missingBaseFault(result, input.fileNames ?? []) : undefined;
+  if (missing !== undefined) faults.push(missing);
+  const base = baseName === undefined ? undefined : await resolve(input, baseName, ['base'], fail);
+  const build = file.build === undefined ? undefined : await planStep(input, file, baseName, base, fail);
   if (base === undefined || hasErrors(faults)) return { faults };
   const directory = `/home/${file.appname}`;
   const roles = Object.entries(file.entrypoints).map(([name, entrypoint]) =>
@@ -78,39 +83,30 @@ type Fail = (path: readonly (string | number)[], code: string, message: string, 
 
 async function resolve(
   input: PlanInput,
-  name: string | undefined,
+  name: string,
   path: readonly string[],
   fail: Fail,
 ): Promise<PlannedBase | undefined> {
-  if (name === undefined) {
-    const { base, kind } = detectProject(input.fileNames ?? []);
-    const hint =
-      kind === 'unknown'
-        ? 'write base: nodejs:26, or another one of "brickyard base ls"'
-        : `write base: ${base}`;
-    return fail([], appFileCodes.base, 'no base image is named', hint);
-  }
   const found = await input.resolveBase(name);
   if (!('error' in found)) return found;
   const [near] = found.suggestions;
-  return fail(
-    path,
-    appFileCodes.base,
-    found.error,
-    near === undefined ? undefined : `did you mean "${near}"?`,
-  );
+  const hint = near === undefined ? undefined : `did you mean "${near}"?`;
+  const ofServer = path[0] === 'base' && input.appfile.appfile?.base === undefined;
+  const error = ofServer ? `${found.error}, which builder.defaultBase of the server names` : found.error;
+  return fail(path, appFileCodes.base, error, hint);
 }
 
 async function planStep(
   input: PlanInput,
   file: AppFile,
+  baseName: string | undefined,
   base: PlannedBase | undefined,
   fail: Fail,
 ): Promise<BuildStep | undefined> {
   const build = normalBuild(file.build);
   const buildBase =
     build.base === undefined
-      ? await buildFlavour(input, file.base, base)
+      ? await buildFlavour(input, baseName, base)
       : await resolve(input, build.base, ['build', 'base'], fail);
   if (buildBase === undefined) return undefined;
   if (!buildBase.launcher) {

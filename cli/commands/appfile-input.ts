@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { Option } from 'commander';
 import type { AppFileResult } from '../../builder/appfile/appfile.ts';
 import { findAppFile, maxAppFileBytes, parseAppFile } from '../../builder/appfile/parse-appfile.ts';
 import { UserError } from '../../core/user-error.ts';
@@ -21,6 +22,21 @@ export interface AppFileBytes {
   readonly file: string;
   readonly directory: string;
   readonly bytes: Uint8Array;
+}
+
+/** `--default-base`: what the server that will build gives to files without a base; a file alone cannot tell. */
+export function defaultBaseOption(): Option {
+  const description =
+    'base image that the server gives to files without one (or BRICKYARD_BUILDER_DEFAULT_BASE)';
+  return new Option('--default-base <name>', description);
+}
+
+/** The option, or the variable that configures the same on a server. */
+export function defaultBaseOf(
+  context: CliContext,
+  options: { readonly defaultBase?: string },
+): string | undefined {
+  return options.defaultBase ?? (context.env['BRICKYARD_BUILDER_DEFAULT_BASE'] || undefined);
 }
 
 /** As `readAppFileBytes`, parsed. */

@@ -7,7 +7,7 @@ import { printDockerfile } from '../../builder/plan/print-dockerfile.ts';
 import { formatFaults } from '../../core/document/format-faults.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { CliContext } from '../context.ts';
-import { readAppFileInput } from './appfile-input.ts';
+import { defaultBaseOf, defaultBaseOption, readAppFileInput } from './appfile-input.ts';
 
 export interface ExplainDeps {
   /** The catalog to resolve base images with, as the options say: a server's or the own store's. */
@@ -24,6 +24,7 @@ interface ExplainOptions {
   readonly format: 'text' | 'dockerfile' | 'json';
   readonly json?: boolean;
   readonly server?: string;
+  readonly defaultBase?: string;
 }
 
 /** `explain [FILE|DIR]`: what a build would do: the plan, the Dockerfile that makes the same image, and the cache keys. */
@@ -39,8 +40,10 @@ export function registerExplain(program: Command, context: CliContext, deps: Exp
         .default('text'),
     )
     .option('--json', 'same as --format json')
+    .addOption(defaultBaseOption())
     .action(async (path: string | undefined, options: ExplainOptions) => {
       const { result, names } = readAppFileInput(context, path);
+      const defaultBase = defaultBaseOf(context, options);
       const bases = await deps.openBases(options.server === undefined ? {} : { server: options.server });
       try {
         const { plan, faults } = await planBuild({
@@ -48,6 +51,7 @@ export function registerExplain(program: Command, context: CliContext, deps: Exp
           team: options.team,
           resolveBase: bases.resolveBase,
           fileNames: names,
+          ...(defaultBase === undefined ? {} : { defaultBase }),
         });
         context.stderr(formatFaults(faults, result.document));
         if (plan === undefined) throw new UserError(`${result.document.file}: there is no plan`);

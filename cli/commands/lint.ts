@@ -1,16 +1,18 @@
 import { lstat, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
+import { missingBaseFault } from '../../builder/appfile/missing-base.ts';
 import { lintRuntimeScript, type RuntimeScript } from '../../builder/plan/runtime-script.ts';
 import { hasErrors } from '../../core/document/document.ts';
 import { type FaultFormat, formatFaults } from '../../core/document/format-faults.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { CliContext } from '../context.ts';
-import { readAppFileInput } from './appfile-input.ts';
+import { defaultBaseOf, defaultBaseOption, readAppFileInput } from './appfile-input.ts';
 
 interface LintOptions {
   readonly format: FaultFormat;
   readonly json?: boolean;
+  readonly defaultBase?: string;
 }
 
 /** `lint [FILE|DIR]`: what is wrong with an App.yaml and the runtime script that it names. Faults are the result, so they go to stdout; exit code 1 when one is an error. */
@@ -24,13 +26,20 @@ export function registerLint(program: Command, context: CliContext): void {
         .default('text'),
     )
     .option('--json', 'same as --format json')
+    .addOption(defaultBaseOption())
     .action(async (path: string | undefined, options: LintOptions) => {
-      const { result, directory } = readAppFileInput(context, path);
+      const { result, directory, names } = readAppFileInput(context, path);
       const script = await lintRuntimeScript(result, (name, limit) =>
         readScript(join(directory, name), limit),
       );
       const ofScript = script === undefined || script.document === result.document ? undefined : script;
-      const faults = ofScript === undefined ? [...result.faults, ...(script?.faults ?? [])] : result.faults;
+      const defaultBase = defaultBaseOf(context, options);
+      const base = defaultBase === undefined ? missingBaseFault(result, names) : undefined;
+      const faults = [
+        ...result.faults,
+        ...(base === undefined ? [] : [base]),
+        ...(ofScript === undefined ? (script?.faults ?? []) : []),
+      ];
       const { document } = result;
       const format = options.json === true ? 'json' : options.format;
       const color = context.env['FORCE_COLOR'] !== undefined && context.env['NO_COLOR'] === undefined;

@@ -93,5 +93,6 @@ export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
     log,
     cacheDir: join(cacheDir, 'git'),
     ...(config.publicUrl === undefined ? {} : { publicUrl: config.publicUrl }),
+    ...(config.builder.defaultBase === undefined ? {} : { defaultBase: config.builder.defaultBase }),
   };
 }

@@ -109,6 +109,18 @@ describe('lint', () => {
     expect([stderr, exitCode]).toEqual(['App.yaml: 1 error\n', 1]);
   });
 
+  it('proposes a base where none is named, unless the server has one for such files', async () => {
+    writeFileSync(join(cwd, 'App.yaml'), 'entrypoints: {web: {cmd: node server.js}}\n');
+    writeFileSync(join(cwd, 'package.json'), '{}');
+    const { stdout, exitCode } = await run('lint');
+
+    expect(stdout).toMatch(/^App.yaml:1:1 error E022 no base image is named \(write base: nodejs:26\)\n/);
+    expect(exitCode).toBe(1);
+    expect((await run('lint', '--default-base', 'base:12')).exitCode).toBe(0);
+    expect((await run('explain')).stderr).toContain('no base image is named');
+    expect((await run('explain', '--default-base', 'base:12')).stdout).toMatch(/^base +base:12 /m);
+  });
+
   it('looks into the runtime script too (builder.md 6, row 37)', async () => {
     writeFileSync(join(cwd, 'App.yaml'), `${good}runtime: runtime.sh\n`);
     const missing = await run('lint');

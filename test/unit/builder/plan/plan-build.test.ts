@@ -30,6 +30,20 @@ describe('planBuild', () => {
     });
   });
 
+  it('takes the base of the server where the file names none, also for its -build flavour', async () => {
+    const text = `appname: shop\nbuild: make\n${web}`;
+    const { plan } = await planText(text, [], { defaultBase: 'jdk:8' });
+    const { faults } = await planText(text, [], { defaultBase: 'nodejs:2' });
+
+    expect([plan?.base.name, plan?.build?.base.name]).toEqual(['jdk:8', 'jdk-build:8']);
+    expect(faults).toMatchObject([
+      {
+        code: 'E022',
+        message: 'there is no base image nodejs:2, which builder.defaultBase of the server names',
+      },
+    ]);
+  });
+
   it('keeps the order of the roles, the first being the default', async () => {
     const plan = await planOf(
       'appname: shop\nbase: nodejs:26\nentrypoints: {z: {cmd: z}, a: {shell: "a && b"}, m: {commands: [m, ""]}}\n',

@@ -1,6 +1,6 @@
 import { parseAppFile } from '../../../../builder/appfile/parse-appfile.ts';
 import type { BuildPlan, PlannedBase } from '../../../../builder/plan/plan.ts';
-import { type PlanResult, planBuild } from '../../../../builder/plan/plan-build.ts';
+import { type PlanInput, type PlanResult, planBuild } from '../../../../builder/plan/plan-build.ts';
 import { digestOf } from '../../../../oci/digest.ts';
 
 export function base(name: string, launcher = true): PlannedBase {
@@ -11,8 +11,13 @@ export function base(name: string, launcher = true): PlannedBase {
 const catalog = ['base:12', 'nodejs:26', 'jdk:8', 'jdk-build:8'];
 
 /** Plans an App.yaml over a small catalog, in which `bare:1` has no launcher. */
-export function planText(text: string, fileNames: readonly string[] = []): Promise<PlanResult> {
+export function planText(
+  text: string,
+  fileNames: readonly string[] = [],
+  more: Partial<PlanInput> = {},
+): Promise<PlanResult> {
   return planBuild({
+    ...more,
     appfile: parseAppFile('App.yaml', text),
     team: 'team',
     fileNames,
