@@ -74,6 +74,7 @@ async function makeBaseImages(registry: ReturnType<typeof createRegistryClient>)
   try {
     const images = await buildBaseImages({
       catalogDir: resolve(import.meta.dirname, '../baseimages'),
+      names: ['nodejs'],
       registry,
       cacheDir: baseImageCache(join(folder, 'cache')),
       onProgress: showBaseImages(progress),

@@ -16,11 +16,12 @@ import { BaseImageGone } from '../engines/base-image-gone.ts';
 import { baseImageConfig, baseImageManifest, recipeAnnotation } from './base-image-documents.ts';
 import { makeBaseLayer } from './base-layer.ts';
 import { buildKey, recipeKey } from './build-key.ts';
-import { type CatalogEntry, catalogFaultsError, loadCatalog } from './catalog.ts';
+import { type CatalogEntry, catalogFaultsError, findEntry, lineOf } from './catalog.ts';
+import { loadCatalog } from './load-catalog.ts';
 import { readStaticFiles } from './static-files.ts';
 
 export interface BaseImageProgress {
-  /** The entry's name. */
+  /** The entry's id, `jdk:17`. */
   readonly name: string;
   readonly step: 'download' | 'unpack' | 'compress' | 'push' | 'done';
   readonly done: number;
@@ -28,8 +29,9 @@ export interface BaseImageProgress {
 }
 
 export interface BuildBaseImagesOptions {
-  readonly catalogDir: string;
-  /** Entries to build, with their parents; undefined = all. */
+  /** Of several, entries of a later one stand in for those of an earlier one. */
+  readonly catalogDir: string | readonly string[];
+  /** Entries to build, with their parents: `jdk:17`, or `jdk` for its latest; undefined = all but those marked untested. */
   readonly names?: readonly string[];
   readonly registry: Registry;
   /** Keeps downloads between builds; may be removed at any time. */
@@ -45,6 +47,8 @@ export interface BuildBaseImagesOptions {
 
 export interface BuiltBaseImage {
   readonly name: string;
+  /** The entry's id, `jdk:17`. */
+  readonly id: string;
   readonly repository: string;
   readonly digest: Digest;
   /** Channels, then the immutable tag. Only the channels when nothing was to do. */
@@ -70,7 +74,7 @@ export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<
   const started = new Map<string, Promise<BuiltBaseImage>>();
   for (const entry of entries) {
     const parent = entry.parent === undefined ? undefined : started.get(entry.parent);
-    started.set(entry.file.name, buildEntry(entry, parent, { ...options, architecture, signal, readBase }));
+    started.set(entry.id, buildEntry(entry, parent, { ...options, architecture, signal, readBase }));
   }
   try {
     return await Promise.all(started.values());
@@ -85,15 +89,15 @@ export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<
 async function wantedEntries(options: BuildBaseImagesOptions): Promise<readonly CatalogEntry[]> {
   const catalog = await loadCatalog(options.catalogDir);
   if (catalog.entries.length === 0) throw catalogFaultsError(catalog, options.catalogDir);
-  if (options.names === undefined) return catalog.entries;
-  const byName = new Map(catalog.entries.map((entry) => [entry.file.name, entry]));
-  const wanted = new Set<string>();
-  for (const name of options.names) {
-    if (!byName.has(name))
-      throw new UserError(`the catalog has no entry ${name}; it has ${[...byName.keys()].join(', ')}`);
-    for (let up: string | undefined = name; up !== undefined; up = byName.get(up)?.parent) wanted.add(up);
+  const { entries } = catalog;
+  const named =
+    options.names?.map((name) => findEntry(entries, name)) ??
+    entries.filter(({ file }) => file.untested === undefined);
+  const wanted = new Set(named.flatMap((entry) => lineOf(entries, entry)));
+  for (const { id, file } of wanted) {
+    if (file.untested !== undefined) options.log?.(`${id} is untested: ${file.untested}`);
   }
-  return catalog.entries.filter(({ file }) => wanted.has(file.name));
+  return entries.filter((entry) => wanted.has(entry));
 }
 
 interface EntryContext extends BuildBaseImagesOptions {
@@ -108,9 +112,10 @@ async function buildEntry(
   context: EntryContext,
 ): Promise<BuiltBaseImage> {
   const { registry, architecture } = context;
+  const { id } = entry;
   const { name, channels } = entry.file;
   const report = (step: BaseImageProgress['step'], done: number, total: number): void =>
-    context.onProgress?.({ name, step, done, total });
+    context.onProgress?.({ name: id, step, done, total });
   const staticFiles = await readStaticFiles(entry);
   const current = await currentImage(registry, entry);
   const recipeFor = (digest: Digest | undefined): string =>
@@ -126,6 +131,7 @@ async function buildEntry(
     report('done', 1, 1);
     return {
       name,
+      id,
       repository: entry.repository,
       digest: current.digest,
       tags: channels,
@@ -142,7 +148,6 @@ async function buildEntry(
   const key = buildKey(recipe, sources);
   const image = await pushImage({ entry, base, below, layer, recipe, key, sources }, context);
   report('done', 1, 1);
-  context.log?.(`${entry.repository}:${channels[0]} ${image.digest}`);
   return { ...image, layerBytes: layer.size };
 
   async function makeLayer(): Promise<{ layer: Layer; sources: readonly string[] }> {
@@ -214,6 +219,7 @@ async function pushImage(
   for (const tag of tags) await registry.putManifest(entry.repository, tag, bytes, mediaTypes.ociManifest);
   return {
     name: entry.file.name,
+    id: entry.id,
     repository: entry.repository,
     digest,
     tags: [...entry.file.channels, tags[0] ?? ''],

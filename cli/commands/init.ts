@@ -3,10 +3,10 @@ import { basename, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { findAppFile, parseAppFile } from '../../builder/appfile/parse-appfile.ts';
 import { type Proposal, proposeAppFile } from '../../builder/appfile/propose.ts';
-import { loadCatalog } from '../../builder/catalog/catalog.ts';
+import { loadCatalog } from '../../builder/catalog/load-catalog.ts';
 import { UserError } from '../../core/user-error.ts';
+import { shippedCatalog } from '../catalog-folders.ts';
 import type { CliContext } from '../context.ts';
-import { shippedCatalog } from './base.ts';
 
 interface InitOptions {
   readonly print?: boolean;
@@ -50,7 +50,7 @@ async function sayMissingBase(context: CliContext, text: string): Promise<void> 
   const base = parseAppFile('App.yaml', Buffer.from(text), {}).appfile?.base;
   const { entries } = await loadCatalog(shippedCatalog());
   if (base === undefined || entries.some(({ file }) => file.name === base.split(':', 1)[0])) return;
-  const shipped = entries.map(({ file }) => file.name).join(', ');
+  const shipped = [...new Set(entries.map(({ file }) => file.name))].join(', ');
   context.stderr(
     `note: ${base} is not among the base images that come with brickyard (${shipped}): it has to be in your server's catalog\n`,
   );

@@ -22,6 +22,7 @@ beforeAll(async () => {
   try {
     await buildBaseImages({
       catalogDir: resolve(import.meta.dirname, '../../baseimages'),
+      names: ['nodejs'],
       registry,
       cacheDir: join(directory.path, 'cache'),
     });

@@ -33,6 +33,7 @@ export async function changeOneFile(options: {
     say('base images …');
     await buildBaseImages({
       catalogDir: join(root, 'baseimages'),
+      names: ['nodejs'],
       registry,
       cacheDir: baseImageCache(resolve(root, '.brickyard/bench-cache')),
     });

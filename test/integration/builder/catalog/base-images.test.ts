@@ -40,7 +40,8 @@ afterAll(async () => {
 async function build(
   options: { update?: boolean; names?: readonly string[] } = {},
 ): Promise<readonly BuiltBaseImage[]> {
-  return buildBaseImages({ catalogDir, registry, cacheDir: join(folder.path, 'cache'), ...options });
+  const cacheDir = join(folder.path, 'cache');
+  return buildBaseImages({ catalogDir, names: ['nodejs'], registry, cacheDir, ...options });
 }
 
 /** Runs a program of the image: in it where we may, else through its own dynamic linker. */

@@ -1,0 +1,58 @@
+import type { Command } from 'commander';
+import { baseImageCache, buildBaseImages } from '../../builder/catalog/build-base-images.ts';
+import { showBaseImages } from '../base-image-progress.ts';
+import { cacheRoot, catalogFolders, catalogOption, readCatalog } from '../catalog-folders.ts';
+import type { CliContext } from '../context.ts';
+import { createProgress, lineProgress, type Progress } from '../progress.ts';
+import { withServerRegistry } from '../server-registry.ts';
+import { formatBytes } from '../text.ts';
+
+interface BuildFlags {
+  readonly server?: string;
+  readonly json?: boolean;
+  readonly catalog?: readonly string[];
+  readonly update?: boolean;
+}
+
+/** `base build [NAME…]` */
+export function registerBaseBuild(base: Command, context: CliContext): void {
+  base
+    .command('build [names...]')
+    .description('build entries of the catalog with their parents, where something changed (default: all)')
+    .option('--update', 'look for newer packages also where the catalog is unchanged')
+    .option(...catalogOption)
+    .option('--server <url>', 'server to talk to (default: BRICKYARD_SERVER or this machine)')
+    .option('--json', 'print JSON')
+    .action((names: string[], flags: BuildFlags) =>
+      withServerRegistry(context, flags.server, async (registry) => {
+        const catalogDir = catalogFolders(context, flags.catalog);
+        await readCatalog(context, catalogDir);
+        const progress = openProgress(context);
+        try {
+          const built = await buildBaseImages({
+            catalogDir,
+            ...(names.length === 0 ? {} : { names }),
+            registry,
+            cacheDir: baseImageCache(cacheRoot(context)),
+            update: flags.update === true,
+            onProgress: showBaseImages(progress),
+            log: (line) => context.stderr(`${line}\n`),
+          });
+          progress.close();
+          if (flags.json === true) context.stdout(`${JSON.stringify(built, undefined, 2)}\n`);
+          for (const image of flags.json === true ? [] : built) {
+            const outcome = image.built ? `built, ${formatBytes(image.layerBytes)} stored` : 'unchanged';
+            context.stdout(`${image.repository}:${image.tags[0]}  ${image.digest}  ${outcome}\n`);
+          }
+        } finally {
+          progress.close();
+        }
+      }),
+    );
+}
+
+function openProgress(context: CliContext): Progress {
+  return process.stderr.isTTY
+    ? createProgress(process.stderr)
+    : lineProgress((line) => context.stderr(`${line}\n`));
+}
