@@ -1,6 +1,6 @@
 import type { StoreContext } from '../store/context.ts';
 import { uploadKey } from '../store/paths.ts';
-import { readPointer } from '../store/pointer.ts';
+import { isUsable, readPointer } from '../store/pointer.ts';
 import { readRecord } from '../store/record.ts';
 import { replaceSession, type Session, type SessionHeader } from '../store/upload-session.ts';
 import { dropUpload } from '../store/uploads.ts';
@@ -39,14 +39,19 @@ export async function reapSession(
   const session = record as Session;
   const { state, dataKey, digest, offset } = session.header;
   if (state !== 'reaping') {
-    const ageMs = state === 'done' ? options.doneMs : options.idleMs;
+    const ageMs = state === 'open' ? options.idleMs : options.doneMs;
     const waitMs = await timeLeft(context, session.modified, ageMs, options);
     if (waitMs > 0) return { outcome: 'kept', waitMs, dataKey };
   }
   const spare = await hasSpareBytes(context, session);
+  if (state === 'committing' && spare) {
+    // Its finisher died before the blob was committed: the client may come back and send the request again.
+    const waitMs = await timeLeft(context, session.modified, options.idleMs, options);
+    if (waitMs > 0) return { outcome: 'kept', waitMs, dataKey };
+  }
   const reaped: ReapOutcome = { outcome: 'reaped', bytes: spare ? offset : 0 };
   if (options.dryRun === true) return reaped;
-  if (state === 'done') {
+  if (state === 'done' || state === 'committing') {
     // The blob may never have got a manifest.
     if (digest !== undefined) await leaveBlobHints(context, [digest]);
     if (!spare) {
@@ -63,10 +68,12 @@ export async function reapSession(
 
 /** A finisher may have died before he committed his bytes, or before he discarded them because the blob was there already. */
 async function hasSpareBytes(context: StoreContext, session: Session): Promise<boolean> {
-  const { digest, dataKey, state } = session.header;
+  const { digest, dataKey, state, multipart } = session.header;
   if (digest === undefined) return true;
   const pointer = await readPointer(context, digest, { headerOnly: true });
   if (pointer.header?.dataKey === dataKey) return false;
+  // Its few bytes are in the session itself, and in a pointer too where the blob is.
+  if (state === 'committing' && multipart === undefined) return !isUsable(pointer);
   return state !== 'done' || (await context.store.head(dataKey)) !== undefined;
 }
 

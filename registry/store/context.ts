@@ -1,5 +1,6 @@
 import type { ObjectStore, StoredObject } from '../../core/object-store/object-store.ts';
 import type { RecordHeader, Versioned } from './record.ts';
+import type { Session } from './upload-session.ts';
 
 /** The part of a logger that the stored registry needs; a pino logger is one. */
 export interface StoreLog {
@@ -21,4 +22,13 @@ export interface StoreContext {
   readonly hintUntagged?: boolean;
   /** Records by the object that they were decoded from. Default: decoded each time. */
   readonly records?: WeakMap<StoredObject, Versioned<RecordHeader>>;
+  /** Upload sessions as this process last wrote them, by id: a guess at what the store holds. Default: none is remembered. */
+  readonly sessions?: SessionMemory;
+}
+
+/** Bounded; may forget at any time. */
+export interface SessionMemory {
+  get(id: string): Session | undefined;
+  set(id: string, session: Session): unknown;
+  delete(id: string): unknown;
 }

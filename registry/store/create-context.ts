@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LRUCache } from 'lru-cache';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import type { StoreContext, StoreLog } from './context.ts';
 
@@ -20,6 +21,9 @@ export interface StoreContextOptions {
   readonly hintUntagged?: boolean;
 }
 
+/** Each holds up to 8 KiB of a small blob. */
+const rememberedSessions = 500;
+
 /** For whatever works on the registry's objects: the stored registry, its collector, its verification. */
 export function createStoreContext(options: StoreContextOptions): StoreContext {
   return {
@@ -29,6 +33,7 @@ export function createStoreContext(options: StoreContextOptions): StoreContext {
     random: options.random ?? (() => randomBytes(16).toString('hex')),
     log: options.log ?? { warn: () => {} },
     records: new WeakMap(),
+    sessions: new LRUCache({ max: rememberedSessions }),
     allowMissingBlobs: options.allowMissingBlobs ?? false,
     hintUntagged: options.hintUntagged ?? false,
   };

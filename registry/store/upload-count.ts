@@ -23,7 +23,7 @@ export function uploadIdPrefix(owner: string | undefined): string {
 }
 
 /**
- * Unfinished upload sessions of an owner, up to `limit`; more is not counted. Finished ones are only told from them by reading,
+ * Open upload sessions of an owner, up to `limit`; more is not counted. Those whose bytes are complete are only told from them by reading,
  * so where fewer than `limit` sessions of any kind are listed, that is the answer.
  */
 export async function countUploads(
@@ -46,7 +46,7 @@ export async function countUploads(
     if (unfinished >= limit) return;
     const { header } = await readRecord<SessionHeader>(context, key, { headerOnly: true });
     if (header === undefined || header.owner !== owner) return;
-    if (header.state === 'open' || header.state === 'committing') unfinished++;
+    if (header.state === 'open') unfinished++;
   });
   return Math.min(unfinished, limit);
 }

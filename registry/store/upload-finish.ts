@@ -11,6 +11,7 @@ import { fenceOff } from './pointer.ts';
 import { appendUpload, checkStart, holdUpload, rehash, translate } from './upload-append.ts';
 import { createNativeHash, digestFrom } from './upload-hash.ts';
 import {
+  belongsTo,
   busyUpload,
   isStillCommitting,
   readSession,
@@ -28,6 +29,8 @@ export async function finishUpload(
   body: Readable | undefined,
   options: WriteOptions,
 ): Promise<Descriptor> {
+  const known = body === undefined ? await sealKnown(context, repository, id, digest, options) : undefined;
+  if (known !== undefined) return commitSession(context, id, known, digest);
   const session = await readSession(context, repository, id, options);
   if (session.header.state !== 'open') return finishSealed(context, session, id, digest);
   checkStart(session, options.start);
@@ -42,6 +45,33 @@ export async function finishUpload(
     return finishSealed(context, now, id, digest);
   }
   return commitSession(context, id, sealed, digest);
+}
+
+/**
+ * The PUT most often comes to the process that took the bytes, and nobody has touched the session since; if somebody has, its
+ * compare-and-set fails. Undefined: look at the store.
+ */
+async function sealKnown(
+  context: StoreContext,
+  repository: string,
+  id: string,
+  digest: Digest,
+  options: WriteOptions,
+): Promise<Session | undefined> {
+  const session = context.sessions?.get(id);
+  if (session === undefined || !belongsTo(session, repository, options)) return undefined;
+  context.sessions?.delete(id);
+  const { header } = session;
+  // Anything else than the blob that it was sent as may be told from the store's word only.
+  if (header.state !== 'open' || options.start !== undefined) return undefined;
+  const sent = isInline(session) ? digestOf(session.payload, digestAlgorithm(digest)) : header.hash?.digest;
+  if (sent !== digest) return undefined;
+  try {
+    return await seal(context, id, session, digest, undefined, options);
+  } catch (error) {
+    if (isOciError(error, 'RANGE_INVALID')) return undefined;
+    throw error;
+  }
 }
 
 /** A finisher that died, or the same request sent twice: the bytes were checked already. */
@@ -133,8 +163,9 @@ async function commitSession(
     bytes: isInline(session) ? { inline: session.payload } : storedBytes(context, id, session, discard),
     stillMine: () => isStillCommitting(context, id, digest),
   });
-  if (descriptor !== undefined) {
-    if (isInline(session) && multipart !== undefined) await context.store.multipart.abort(dataKey, multipart);
+  const leftOver = isInline(session) && multipart !== undefined;
+  if (descriptor !== undefined && (unused || leftOver)) {
+    if (leftOver) await context.store.multipart.abort(dataKey, multipart);
     const changes = { state: 'done', finished: context.clock(), multipart: undefined } as const;
     // Lost = the same request sent twice wrote it, or a reaper took the session of a blob that is safe by now.
     await replaceSession(context, id, session, changes, Buffer.alloc(0));

@@ -8,8 +8,9 @@ import { type RecordHeader, readRecord, replaceRecord, type Versioned } from './
 import type { SavedHash } from './upload-hash.ts';
 
 /**
- * An upload session. open → committing (its bytes were checked against `digest` and are frozen) → done ; any → reaping,
- * which is final. The payload holds the bytes as long as there are few (`inlineLimit`): a non-empty payload means that
+ * An upload session. open → committing (its bytes were checked against `digest` and are frozen) ; any → reaping, which is final.
+ * Most end as `committing`: whether the blob was committed, its pointer and link say. Only where the bytes turned out not to be needed
+ * a session becomes `done`, so that the same request sent twice does not take them for the blob's. The payload holds the bytes as long as there are few (`inlineLimit`): a non-empty payload means that
  * nothing in `multipart` counts yet.
  */
 export interface SessionHeader extends RecordHeader {
@@ -34,7 +35,7 @@ export interface SessionHeader extends RecordHeader {
 
 export type Session = Versioned<SessionHeader> & { readonly header: SessionHeader };
 
-/** A finished session is remembered so long, so that a repeated final PUT whose answer was lost succeeds. */
+/** A session whose blob was committed is remembered so long, so that a repeated final PUT whose answer was lost succeeds. */
 export const doneSessionLifetime = 60 * 60 * 1000;
 
 /** Errors: BLOB_UPLOAD_UNKNOWN, also for a session of another repository or owner. */
@@ -49,13 +50,15 @@ export async function readSession(
   const record = await readRecord<SessionHeader>(context, uploadKey(id));
   if (!isSession(record)) throw unknownUpload(id);
   const { header } = record;
-  if (header.repository !== repository || header.owner !== options.owner || header.state === 'reaping') {
-    throw unknownUpload(id);
-  }
+  if (!belongsTo(record, repository, options) || header.state === 'reaping') throw unknownUpload(id);
   if (header.state === 'done' && context.clock() - (header.finished ?? 0) > doneSessionLifetime) {
     throw unknownUpload(id);
   }
   return record;
+}
+
+export function belongsTo({ header }: Session, repository: string, { owner }: UploadOwner): boolean {
+  return header.repository === repository && header.owner === owner;
 }
 
 function isSession(record: Versioned<SessionHeader>): record is Session {
@@ -75,8 +78,11 @@ export async function replaceSession(
 ): Promise<Session | undefined> {
   const { nonce: _, ...header } = { ...session.header, ...changes };
   const options = { payload, durability: 'process' } as const;
-  const written = await replaceRecord<SessionHeader>(context, uploadKey(id), session, header, options);
-  return written as Session | undefined;
+  const written = (await replaceRecord<SessionHeader>(context, uploadKey(id), session, header, options)) as
+    | Session
+    | undefined;
+  if (written !== undefined && !context.store.multipart.exclusive) context.sessions?.set(id, written);
+  return written;
 }
 
 /** False once a reaper or a cancelling client has taken the session, or the same request sent twice has finished it. */

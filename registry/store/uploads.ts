@@ -1,5 +1,7 @@
 import type { Readable } from 'node:stream';
+import { isOciError } from '../../oci/errors.ts';
 import type { StartUploadOptions, UploadOwner, UploadStatus, WriteOptions } from '../../oci/registry.ts';
+import { resolveBlob } from './blobs.ts';
 import type { StoreContext } from './context.ts';
 import { dataKey, uploadDataPrefix, uploadKey } from './paths.ts';
 import { fenceOff } from './pointer.ts';
@@ -110,6 +112,18 @@ async function readUnfinished(
   options: UploadOwner,
 ): Promise<Session> {
   const session = await readSession(context, repository, id, options);
-  if (session.header.state === 'done') throw unknownUpload(id);
+  if (session.header.state === 'done' || (await isCommitted(context, session))) throw unknownUpload(id);
   return session;
+}
+
+/** Also when the blob came here by another way meanwhile: the upload is as needless then. */
+async function isCommitted(context: StoreContext, { header }: Session): Promise<boolean> {
+  if (header.state !== 'committing' || header.digest === undefined) return false;
+  try {
+    await resolveBlob(context, header.repository, header.digest);
+    return true;
+  } catch (error) {
+    if (isOciError(error, 'BLOB_UNKNOWN')) return false;
+    throw error;
+  }
 }

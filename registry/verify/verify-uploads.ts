@@ -7,8 +7,8 @@ import type { Lookups } from './lookups.ts';
 import type { Verification } from './verification.ts';
 
 const hour = 60 * 60 * 1000;
-/** The reaper's age for a session that nobody touches. */
-const openMilliseconds = 24 * hour;
+/** The reaper's age for a session that nobody touches, and of one whose finisher died. */
+const idleMilliseconds = 24 * hour;
 
 /** Sessions that nobody goes on with, and the bytes that sessions name. */
 export async function verifyUploads(verification: Verification): Promise<void> {
@@ -33,7 +33,7 @@ async function checkUpload(
   if (header === undefined) return [];
   onDataKey(header.dataKey);
   const limit =
-    header.state === 'open' ? openMilliseconds : header.state === 'done' ? 2 * doneSessionLifetime : hour;
+    header.state === 'done' ? 2 * doneSessionLifetime : header.state === 'reaping' ? hour : idleMilliseconds;
   if (age < limit) return [];
   return [finding('stuck-upload', key, `${header.state}, ${Math.round(age / hour)} hours`, header.nonce)];
 }

@@ -72,13 +72,24 @@ describe('reaping upload sessions', () => {
     expect(await allKeys(store, 'data/')).toEqual([]);
   });
 
-  it('a blob that was committed before the reaper looked keeps its bytes', async () => {
-    await finish();
-    // The finisher died before the session was done.
-    const session = (await readRecord<SessionHeader>(fixture.context, uploadKey(id))) as Session;
-    const committing = { ...session, header: { ...session.header, state: 'committing' as const } };
-    await replaceSession(fixture.context, id, committing, {});
-    expect(await reap(atOnce)).toEqual({ outcome: 'reaped', bytes: 0 });
+  it('one whose finisher died before the blob was committed waits a day for the client to come back', async () => {
+    const { store } = fixture;
+    const dying = createStoredRegistry({
+      store: {
+        ...store,
+        put: async (key, ...rest) =>
+          key.startsWith('blobs/') ? new Promise(() => {}) : store.put(key, ...rest),
+      },
+    });
+    void dying.finishUpload(repository, id, digest);
+    await vi.waitFor(async () => {
+      const { header } = await readRecord<SessionHeader>(fixture.context, uploadKey(id));
+      expect(header?.state).toBe('committing');
+    });
+    fixture.advance(hour);
+    expect(await reap()).toMatchObject({ outcome: 'kept' });
+    expect((await finish()).size).toBe(content.length);
+    expect(await reap()).toEqual({ outcome: 'reaped', bytes: 0 });
     expect(await read()).toEqual(content);
   });
 

@@ -197,9 +197,28 @@ describe('an upload session', () => {
     expect((await registry.uploadStatus('team/app', id, { owner: 'ann' })).offset).toBe(0);
   });
 
-  it('answers a repeated finish for one hour, as long as the blob is there', async () => {
+  it('answers a repeated finish, and is otherwise unknown once it is finished', async () => {
     const { id } = await registry.startUpload('team/app');
     await registry.finishUpload('team/app', id, digest, Readable.from([content]));
+
+    expect((await registry.finishUpload('team/app', id, digest)).size).toBe(content.length);
+    expect((await open().finishUpload('team/app', id, digest)).size).toBe(content.length);
+    await expectCode('BLOB_UPLOAD_UNKNOWN', () =>
+      registry.finishUpload('team/app', id, digestOf(Buffer.from('x'))),
+    );
+    await expectCode('BLOB_UPLOAD_UNKNOWN', () => registry.uploadStatus('team/app', id));
+    await expectCode('BLOB_UPLOAD_UNKNOWN', () => registry.cancelUpload('team/app', id));
+    await expectCode('BLOB_UPLOAD_UNKNOWN', () =>
+      registry.writeUpload('team/app', id, Readable.from([content])),
+    );
+    expect(await buffer((await registry.getBlob('team/app', digest)).body)).toEqual(content);
+  });
+
+  it('whose bytes were not needed answers a repeated finish for one hour, as long as the blob is there', async () => {
+    await registry.putBlob('team/app', digest, content);
+    const { id } = await registry.startUpload('team/app');
+    await registry.finishUpload('team/app', id, digest, Readable.from([content]));
+    expect(await allKeys(store, 'data/')).toHaveLength(1);
 
     now += doneSessionLifetime;
     expect((await registry.finishUpload('team/app', id, digest)).size).toBe(content.length);
@@ -208,6 +227,37 @@ describe('an upload session', () => {
     now -= 1;
     await registry.deleteBlob('team/app', digest);
     await expectCode('BLOB_UPLOAD_UNKNOWN', () => registry.finishUpload('team/app', id, digest));
+  });
+
+  it('is finished by another server than the one that remembers it, and by that one after others went on with it', async () => {
+    // As on S3, where a process tries the session as it knows it.
+    const shared = { ...store, multipart: { ...store.multipart, exclusive: false } };
+    const server = (): Registry =>
+      createStoredRegistry({ store: shared, clock: () => now, wait: async () => {} });
+    const [first, second] = [server(), server()];
+    const parts = [content.subarray(0, 90_000), content.subarray(90_000)] as const;
+    const { id } = await first.startUpload('team/app');
+    await first.writeUpload('team/app', id, Readable.from([parts[0]]));
+    await second.writeUpload('team/app', id, Readable.from([parts[1]]));
+
+    await expectCode('DIGEST_INVALID', () => first.finishUpload('team/app', id, digestOf(parts[0])));
+    await first.finishUpload('team/app', id, digest);
+
+    expect(await buffer((await second.getBlob('team/app', digest)).body)).toEqual(content);
+  });
+
+  it('is finished without reading it by the server that took its bytes', async () => {
+    const get = vi.fn(store.get);
+    const shared = { ...store, get, multipart: { ...store.multipart, exclusive: false } };
+    const server = createStoredRegistry({ store: shared, clock: () => now, wait: async () => {} });
+    const { id } = await server.startUpload('team/app');
+    await server.writeUpload('team/app', id, Readable.from([content]));
+    get.mockClear();
+
+    await server.finishUpload('team/app', id, digest);
+
+    expect(get.mock.calls.map(([key]) => key)).toEqual([]);
+    expect(await buffer((await open().getBlob('team/app', digest)).body)).toEqual(content);
   });
 
   it('is finished by the same request sent three times at once', async () => {
