@@ -247,7 +247,7 @@ describe('an upload session', () => {
   });
 
   it('is finished without reading it by the server that took its bytes', async () => {
-    const get = vi.fn(store.get);
+    const get = vi.fn((...args: Parameters<ObjectStore['get']>) => store.get(...args));
     const shared = { ...store, get, multipart: { ...store.multipart, exclusive: false } };
     const server = createStoredRegistry({ store: shared, clock: () => now, wait: async () => {} });
     const { id } = await server.startUpload('team/app');
