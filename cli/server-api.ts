@@ -11,6 +11,8 @@ export interface ServerApi {
   call<T>(method: 'GET' | 'POST' | 'DELETE', path: string): Promise<T>;
   /** Text of a successful answer, as it arrives. Errors: UserError. */
   stream(path: string): AsyncGenerator<string>;
+  /** The whole of a successful answer, which is small. Errors: UserError. */
+  bytes(path: string): Promise<Buffer>;
 }
 
 /** Errors: UserError (no server address). */
@@ -46,6 +48,7 @@ export async function openServerApi(context: CliContext, server: string | undefi
     authorization,
     call: async <T>(method: 'GET' | 'POST' | 'DELETE', path: string) =>
       (await (await request(method, path)).json()) as T,
+    bytes: async (path) => Buffer.from(await (await request('GET', path)).arrayBuffer()),
     async *stream(path) {
       const { body } = await request('GET', path);
       if (body === null) return;

@@ -7,6 +7,7 @@ export interface AppFile {
   readonly base?: string;
   readonly source?: { readonly include?: readonly string[]; readonly exclude?: readonly string[] };
   readonly build?: string | readonly string[] | AppFileBuild;
+  readonly test?: string | readonly string[] | AppFileTest;
   readonly entrypoints: Readonly<Record<string, AppFileEntrypoint>>;
   readonly envs?: Readonly<Record<string, string>>;
   readonly labels?: Readonly<Record<string, string>>;
@@ -25,6 +26,14 @@ export interface AppFileBuild {
   readonly outputs?: Readonly<Record<string, string>>;
   readonly network?: 'none' | 'open';
   /** `90s`, `15m`, `1h`. */
+  readonly timeout?: string;
+}
+
+export interface AppFileTest {
+  readonly commands: readonly string[];
+  /** Globs in the workspace. */
+  readonly artifacts?: readonly string[];
+  readonly network?: 'none' | 'open';
   readonly timeout?: string;
 }
 

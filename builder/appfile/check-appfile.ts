@@ -30,6 +30,7 @@ export function checkAppFile(
   checkBase(['base'], file.base, report);
   checkSource(file.source, report);
   checkBuild(file, report);
+  checkTest(file.test, report);
   checkEnvironment(['envs'], file.envs, report);
   if (isMap(file.labels)) {
     for (const key of Object.keys(file.labels)) {
@@ -129,16 +130,7 @@ function checkBuild(file: AppFile, report: Report): void {
   if (!isMap(file.build)) return;
   const build = file.build as unknown as AppFileBuild;
   checkBase(['build', 'base'], build.base, report);
-  if (typeof build.timeout === 'string' && parseSeconds(build.timeout) > 6 * 3600) {
-    report(['build', 'timeout'], { code: appFileCodes.value, message: 'must be at most 6h' });
-  }
-  const network: unknown = build.network;
-  if (network === 'proxy') {
-    report(['build', 'network'], {
-      code: appFileCodes.unsupportedKey,
-      message: '"proxy" is not supported by this version',
-    });
-  }
+  checkTimeout(['build'], file.build, report);
   if (!isMap(build.outputs)) return;
   const home = `/home/${file.appname ?? '<appname>'}`;
   for (const [pattern, target] of Object.entries(build.outputs)) {
@@ -155,6 +147,23 @@ function checkBuild(file: AppFile, report: Report): void {
         hint: `write "${home}/${target.split('/').pop() ?? ''}"`,
       });
     }
+  }
+}
+
+function checkTest(test: unknown, report: Report): void {
+  if (!isMap(test)) return;
+  checkTimeout(['test'], test, report);
+  const { artifacts } = test;
+  if (!Array.isArray(artifacts)) return;
+  for (const [index, pattern] of (artifacts as unknown[]).entries()) {
+    if (typeof pattern === 'string') checkGlob(['test', 'artifacts', index], pattern, report);
+  }
+}
+
+function checkTimeout(path: readonly string[], step: Record<string, unknown>, report: Report): void {
+  const { timeout } = step;
+  if (typeof timeout === 'string' && parseSeconds(timeout) > 6 * 3600) {
+    report([...path, 'timeout'], { code: appFileCodes.value, message: 'must be at most 6h' });
   }
 }
 

@@ -52,7 +52,6 @@ const legacyEntrypoint: Readonly<Record<string, string>> = {
 
 /** Keys of v1 that this version does not carry out: silently ignoring a test would be worse than refusing the file. */
 const unsupportedTop: Readonly<Record<string, string>> = {
-  test: 'run the tests as one of the build commands',
   static: 'run the script as one of the build commands',
 };
 

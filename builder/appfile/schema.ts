@@ -1,4 +1,5 @@
 import type { JsonSchema } from '../../core/document/check-schema.ts';
+import { buildSchema, plainImagePath, shellLine, testSchema } from './schema-build.ts';
 
 const text = { type: 'string', minLength: 1, maxLength: 4096 } as const;
 
@@ -8,14 +9,6 @@ const oneLine = {
   maxLength: 8192,
   pattern: '^[^\\x00-\\x08\\x0A-\\x1F\\x7F-\\x9F\\u2028\\u2029]*$',
   'x-message': 'must be one line without control characters',
-} as const;
-
-const shellLine = {
-  type: 'string',
-  minLength: 1,
-  maxLength: 65536,
-  pattern: '\\S',
-  'x-message': 'must not be empty',
 } as const;
 
 const environment = (description: string) =>
@@ -38,72 +31,7 @@ const sourcePattern = {
   'x-message': 'must be a path or glob relative to the top of the source, without "!"',
 } as const;
 
-const plainImagePath = '[A-Za-z0-9._@+~-]+(?:/[A-Za-z0-9._@+~-]+)*';
-
 const port = { type: 'integer', minimum: 1, maximum: 65535 } as const;
-
-const commandList = {
-  type: 'array',
-  minItems: 1,
-  maxItems: 100,
-  items: shellLine,
-} as const;
-
-const build = {
-  description:
-    'Commands that run in a container before the image is made. A text or a list is short for `commands`. Leave it out when nothing has to be built.',
-  type: ['string', 'array', 'object'],
-  minLength: 1,
-  maxLength: 65536,
-  minItems: 1,
-  maxItems: 100,
-  items: shellLine,
-  required: ['commands'],
-  additionalProperties: false,
-  properties: {
-    base: {
-      ...text,
-      maxLength: 255,
-      description:
-        'Base image of the build container. Default: the `-build` flavour of `base` if the catalog has one, else `base`.',
-    },
-    commands: {
-      ...commandList,
-      description:
-        'Shell lines, run by `/bin/sh -ec` one after another in /home/<appname>, which holds the source.',
-    },
-    outputs: {
-      type: 'object',
-      description:
-        'What enters the image: path or glob in the workspace → absolute path under /home/<appname>. Left out: the whole workspace after the build.',
-      minProperties: 1,
-      maxProperties: 100,
-      propertyNames: {
-        maxLength: 256,
-        pattern: '^(?!/)[A-Za-z0-9._@+~*/?-]+$',
-        'x-message':
-          'must be a path in the workspace, relative, of letters, digits and ._@+~- with * or ? as wildcards',
-      },
-      additionalProperties: {
-        type: 'string',
-        maxLength: 512,
-        pattern: `^/${plainImagePath}/?$`,
-        'x-message': 'must be an absolute path of letters, digits and ._@+~-',
-      },
-    },
-    network: {
-      enum: ['none', 'open'],
-      'x-message': 'must be none or open',
-      description: 'Whether the commands may reach the network. Default: open.',
-    },
-    timeout: {
-      type: 'string',
-      pattern: '^[1-9][0-9]{0,5}(?:s|m|h)$',
-      'x-message': 'must be a number with s, m or h, such as 90s or 15m',
-      description: 'For all commands together: `90s`, `15m`, `1h`. At most 6h. Default: 15m.',
-    },
-  },
-} as const;
 
 const healthcheck = {
   type: 'object',
@@ -256,7 +184,8 @@ export const appFileSchema = {
         },
       },
     },
-    build,
+    build: buildSchema,
+    test: testSchema,
     entrypoints: {
       type: 'object',
       description:

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Descriptor } from '../../oci/descriptor.ts';
-import type { BuildPlan, BuildStep } from '../plan/plan.ts';
+import type { BuildPlan, BuildStep, TestStep } from '../plan/plan.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
 
 /** What a build writes for people: complete lines without their line end. */
@@ -41,15 +41,30 @@ export interface EngineResult {
   readonly storedLayers: number;
 }
 
-/** Runs `build:` commands in a container over a copy of the source and hands back only what was declared. */
+/** Runs the commands of App.yaml in containers over a copy of the source and hands back only what was declared. */
 export interface Sandbox {
   readonly name: string;
   /**
-   * Returns a tar of the declared outputs (or of the whole workspace), checked entry by entry, with paths absolute in the image.
+   * Returns a tar of the declared outputs (or of the whole workspace), checked entry by entry, with paths absolute in the image; an empty one
+   * without a `step`. Tests run before it returns, and cannot change what it holds.
    * Errors: JobFailed when a command fails, a limit is hit or an output is missing; BaseImageGone.
    */
-  run(
-    input: { plan: BuildPlan; step: BuildStep; source: SourceTree },
-    context: EngineContext,
-  ): Promise<Readable>;
+  run(input: SandboxInput, context: EngineContext): Promise<Readable>;
+}
+
+export interface SandboxInput {
+  readonly plan: BuildPlan;
+  /** Whose outputs are handed back. */
+  readonly step?: BuildStep;
+  /** Runs over what `step` left behind, or else over the source. */
+  readonly test?: TestStep;
+  readonly source: SourceTree;
+  /** Takes what the tests left and `test.artifacts` names, also when one of them failed. */
+  readonly keep?: (artifacts: readonly TestArtifact[]) => Promise<void>;
+}
+
+export interface TestArtifact {
+  /** In the workspace. */
+  readonly path: string;
+  readonly content: Buffer;
 }

@@ -3,6 +3,7 @@ import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import type { JobQueue, JobRecord } from '../../core/queue/job-queue.ts';
 import type { PushListener, RefUpdate } from '../git/git-host.ts';
 import { timeOrderedId } from '../git/time-ordered-id.ts';
+import { type ArtifactStore, createArtifactStore } from './artifact-store.ts';
 import { type BuildRequest, parseBuildRequest, toPayload } from './build-request.ts';
 import { followLog, type LogFollower } from './follow-log.ts';
 import { parsePushOptions } from './push-options.ts';
@@ -17,6 +18,8 @@ export interface BuildService extends PushListener {
   retry(id: string): Promise<Build | undefined>;
   /** The log from its start, as long as it grows. */
   log(id: string): LogFollower;
+  /** What the tests of builds left for people. */
+  readonly artifacts: Pick<ArtifactStore, 'list' | 'get'>;
 }
 
 export interface Build extends Omit<JobRecord, 'payload'> {
@@ -104,6 +107,7 @@ export function createBuildService(deps: {
       return toBuild(await queue.add({ id: timeOrderedId(), payload: job.payload }));
     },
     log: (id) => followLog(deps, id),
+    artifacts: createArtifactStore(deps.store),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Authorizer } from '../../core/auth/authorizer.ts';
 import type { EventBus } from '../../core/events.ts';
 import type { Logger } from '../../core/log.ts';
@@ -10,6 +11,7 @@ import { BaseImageGone } from '../engines/base-image-gone.ts';
 import type { BuildEngine, EngineResult, Sandbox } from '../engines/engine.ts';
 import type { CommitTree, GitHost } from '../git/git-host.ts';
 import type { BuildPlan } from '../plan/plan.ts';
+import { type ArtifactWriter, createArtifactStore } from './artifact-store.ts';
 import { type BuildLogLimits, type BuildLogWriter, createBuildLog } from './build-log.ts';
 import { type BuildRequest, parseBuildRequest, repositoryOf } from './build-request.ts';
 import { tagsOfBuild } from './image-tags.ts';
@@ -75,6 +77,13 @@ export function createBuildRunner(deps: BuildRunnerDeps): JobHandler {
   };
 }
 
+/** What the steps of a build share. */
+interface StepContext {
+  readonly context: JobContext;
+  readonly write: (line: string) => void;
+  readonly artifacts: ArtifactWriter;
+}
+
 async function runBuild(
   deps: BuildRunnerDeps,
   request: BuildRequest,
@@ -98,7 +107,8 @@ async function runBuild(
     await refuseClash(records, plan.repository, tags.moving[0], mayTakeOver);
     signal.throwIfAborted();
 
-    const outputs = await runCommands(deps, plan, source, context, write);
+    const artifacts = createArtifactStore(deps.store).writer(job.id);
+    const outputs = await runCommands(deps, plan, source, { context, write, artifacts });
     const assembling = performance.now();
     const result = await deps.engine.build(
       {
@@ -142,27 +152,47 @@ async function runBuild(
   }
 }
 
+/** Returns what `build` made; undefined where only tests ran, or nothing. */
 async function runCommands(
   deps: BuildRunnerDeps,
   plan: BuildPlan,
   source: CommitTree,
-  context: JobContext,
-  write: (line: string) => void,
-): Promise<Awaited<ReturnType<Sandbox['run']>> | undefined> {
-  if (plan.build === undefined) return undefined;
+  { context, write, artifacts }: StepContext,
+): Promise<Readable | undefined> {
+  const { build, test } = plan;
+  if (build === undefined && test === undefined) return undefined;
   if (deps.sandbox === undefined) {
     throw new JobFailed(
-      'App.yaml has build: commands but no container engine answers; start Docker or Podman, or remove build:',
+      'App.yaml has build: or test: commands but no container engine answers; start Docker or Podman, or remove them',
     );
   }
   const started = performance.now();
   const outputs = await deps.sandbox.run(
-    { plan, step: plan.build, source },
+    {
+      plan,
+      ...(build === undefined ? {} : { step: build }),
+      ...(test === undefined ? {} : { test }),
+      source,
+      async keep(kept) {
+        await artifacts.add(kept);
+        if (kept.length > 0) write(`  │ kept ${count(kept.length, 'artifact')}: brickyard builds artifacts`);
+      },
+    },
     { signal: context.signal, log: (line) => write(`  │ ${line}`) },
   );
-  const count = plan.build.commands.length;
-  write(formatStep('build', `${count} ${count === 1 ? 'command' : 'commands'}`, performance.now() - started));
-  return outputs;
+  const ran = [
+    ...(build === undefined ? [] : [count(build.commands.length, 'command')]),
+    ...(test === undefined ? [] : [`${count(test.commands.length, 'test command')}`]),
+  ];
+  const name = build === undefined ? 'test' : 'build';
+  write(formatStep(name, ran.join(', '), performance.now() - started));
+  if (build !== undefined) return outputs;
+  outputs.destroy();
+  return undefined;
+}
+
+function count(number: number, word: string): string {
+  return `${number} ${word}${number === 1 ? '' : 's'}`;
 }
 
 function checkRights(authorizer: Authorizer, request: BuildRequest, plan: BuildPlan): void {

@@ -1,11 +1,15 @@
 import { Readable } from 'node:stream';
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type, { type Static } from 'typebox';
-import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
-import type { Action } from '../../core/auth/authorizer.ts';
-import type { HttpServer } from '../../core/http/http-server.ts';
 import { repositoryOf } from '../farm/build-request.ts';
-import type { Build, BuildService } from '../farm/build-service.ts';
+import type { Build } from '../farm/build-service.ts';
+import {
+  type BuildAccessOptions,
+  buildIdSchema,
+  createBuildAccess,
+  errorSchema,
+  sees,
+} from './build-access.ts';
 
 const buildSchema = Type.Object({
   id: Type.String({ description: 'Sorts by time.' }),
@@ -31,8 +35,6 @@ const buildSchema = Type.Object({
     }),
   ),
 });
-const errorSchema = Type.Object({ error: Type.Object({ code: Type.String(), message: Type.String() }) });
-const idSchema = Type.Object({ id: Type.String({ pattern: '^[0-9a-f-]{36}$' }) });
 const listSchema = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500, default: 50 })),
   before: Type.Optional(
@@ -47,58 +49,14 @@ const logSchema = Type.Object({
 /** A build as the management API shows it. */
 export type BuildView = Static<typeof buildSchema>;
 
-export interface BuildRoutesOptions {
-  readonly builds: BuildService;
-  readonly authenticator: Authenticator;
-  readonly http: Pick<HttpServer, 'origin'>;
-}
-
 const tags = ['builds'];
 /** Pages that are read in search of builds one may see, before a list is given as it is. */
 const mostPages = 20;
 
 /** `/api/v1/builds…`. Who may pull from a repository sees its builds; who may build there cancels and retries them. */
-export function createBuildRoutes(options: BuildRoutesOptions): FastifyPluginAsync {
-  const { builds, authenticator, http } = options;
-
-  async function identify(request: FastifyRequest, reply: FastifyReply): Promise<Identity | undefined> {
-    try {
-      return await authenticator.identify(request.headers.authorization, http.origin.address(request.raw));
-    } catch (error) {
-      if (!(error instanceof InvalidCredentials)) throw error;
-      unauthorized(reply);
-      return undefined;
-    }
-  }
-
-  /** Answers by itself, and gives undefined, when there is no such build or it may not be touched. */
-  async function find(
-    request: FastifyRequest<{ Params: Static<typeof idSchema> }>,
-    reply: FastifyReply,
-    action: Action,
-  ): Promise<{ build: Build; identity: Identity } | undefined> {
-    const identity = await identify(request, reply);
-    if (identity === undefined) return undefined;
-    const build = await builds.get(request.params.id);
-    // Whether a build of a hidden repository exists is nobody's business.
-    if (build === undefined || !sees(identity, build)) {
-      if (identity.principal.anonymous && authenticator.required) unauthorized(reply);
-      else problem(reply, 404, 'NOT_FOUND', 'there is no such build');
-      return undefined;
-    }
-    if (!identity.authorizer.may(identity.principal, action, repositoryOf(build.request))) {
-      if (identity.principal.anonymous) unauthorized(reply);
-      else
-        problem(
-          reply,
-          403,
-          'DENIED',
-          `${identity.principal.name} may not ${action} ${repositoryOf(build.request)}`,
-        );
-      return undefined;
-    }
-    return { build, identity };
-  }
+export function createBuildRoutes(options: BuildAccessOptions): FastifyPluginAsync {
+  const { builds } = options;
+  const { identify, find } = createBuildAccess(options);
 
   return async (app: FastifyInstance) => {
     app.get<{ Querystring: Static<typeof listSchema> }>(
@@ -130,13 +88,13 @@ export function createBuildRoutes(options: BuildRoutesOptions): FastifyPluginAsy
       },
     );
 
-    app.get<{ Params: Static<typeof idSchema> }>(
+    app.get<{ Params: Static<typeof buildIdSchema> }>(
       '/api/v1/builds/:id',
       {
         schema: {
           tags,
           summary: 'One build',
-          params: idSchema,
+          params: buildIdSchema,
           response: { 200: buildSchema, 401: errorSchema, 404: errorSchema },
         },
       },
@@ -146,14 +104,14 @@ export function createBuildRoutes(options: BuildRoutesOptions): FastifyPluginAsy
       },
     );
 
-    app.get<{ Params: Static<typeof idSchema>; Querystring: Static<typeof logSchema> }>(
+    app.get<{ Params: Static<typeof buildIdSchema>; Querystring: Static<typeof logSchema> }>(
       '/api/v1/builds/:id/log',
       {
         schema: {
           tags,
           summary: 'Log of a build, as text',
           produces: ['text/plain'],
-          params: idSchema,
+          params: buildIdSchema,
           querystring: logSchema,
         },
       },
@@ -181,13 +139,13 @@ export function createBuildRoutes(options: BuildRoutesOptions): FastifyPluginAsy
       ['cancel', 'Ends a build that waits or runs'],
       ['retry', 'Builds the same commit once more'],
     ] as const) {
-      app.post<{ Params: Static<typeof idSchema> }>(
+      app.post<{ Params: Static<typeof buildIdSchema> }>(
         `/api/v1/builds/:id/${name}`,
         {
           schema: {
             tags,
             summary,
-            params: idSchema,
+            params: buildIdSchema,
             response: { 200: buildSchema, 401: errorSchema, 403: errorSchema, 404: errorSchema },
           },
         },
@@ -206,10 +164,6 @@ export function createBuildRoutes(options: BuildRoutesOptions): FastifyPluginAsy
   };
 }
 
-function sees(identity: Identity, build: Build): boolean {
-  return identity.authorizer.may(identity.principal, 'pull', repositoryOf(build.request));
-}
-
 function toView(build: Build): BuildView {
   const { request, result } = build;
   return {
@@ -226,15 +180,6 @@ function toView(build: Build): BuildView {
     ...(build.error === undefined ? {} : { error: build.error }),
     ...(result === undefined ? {} : { image: result as unknown as BuildView['image'] & object }),
   };
-}
-
-function unauthorized(reply: FastifyReply): void {
-  void reply.header('WWW-Authenticate', 'Basic realm="brickyard", charset="UTF-8"');
-  problem(reply, 401, 'UNAUTHORIZED', 'authentication required');
-}
-
-function problem(reply: FastifyReply, status: number, code: string, message: string): void {
-  void reply.status(status).send({ error: { code, message } });
 }
 
 async function* withLineEnds(lines: AsyncIterable<string>): AsyncGenerator<string> {

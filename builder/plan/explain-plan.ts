@@ -20,6 +20,13 @@ export function explainPlan(plan: BuildPlan, options: { sourceKey?: string } = {
     if (Object.keys(build.outputs).length === 0)
       rows.push(['  take', `the whole workspace → ${plan.directory}`]);
   }
+  const { test } = plan;
+  if (test !== undefined) {
+    const { base, network, timeoutSeconds } = test;
+    rows.push(['test in', `${base.name}, network ${network}, at most ${timeoutSeconds} s`]);
+    for (const command of test.commands) rows.push(['  run', oneLine(command)]);
+    for (const pattern of test.artifacts) rows.push(['  keep', pattern]);
+  }
   if (plan.source.include.length > 0) {
     const without = plan.source.exclude.length === 0 ? '' : ` without ${plan.source.exclude.join(' ')}`;
     rows.push(['source', `${plan.source.include.join(' ')}${without} → ${plan.directory}`]);

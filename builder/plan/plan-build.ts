@@ -1,12 +1,13 @@
 import { type DocumentFault, hasErrors } from '../../core/document/document.ts';
-import type { AppFile, AppFileBuild, AppFileEntrypoint, AppFileResult } from '../appfile/appfile.ts';
+import type { AppFile, AppFileEntrypoint, AppFileResult } from '../appfile/appfile.ts';
 import { roleDirectory } from '../appfile/check-entrypoint.ts';
 import { appFileCodes } from '../appfile/codes.ts';
 import { missingBaseFault } from '../appfile/missing-base.ts';
 import { splitShellWords } from '../appfile/shell-words.ts';
-import { parseMemory, parsePort, parseSeconds, parseSignal } from '../appfile/values.ts';
+import { parseMemory, parsePort, parseSignal } from '../appfile/values.ts';
 import { asciiJson } from './image-content.ts';
 import type { BuildPlan, BuildStep, PlannedBase, Port, Role } from './plan.ts';
+import { type Fail, planSteps, resolvePlanned } from './plan-steps.ts';
 
 /** Why there is no such base image, and names that exist and were perhaps meant. */
 export interface MissingBase {
@@ -33,28 +34,21 @@ export interface PlanResult {
   readonly faults: readonly DocumentFault[];
 }
 
-const defaultTimeoutSeconds = 15 * 60;
-
 /** App.yaml → plan: fills in every default. Pure apart from `resolveBase`. */
 export async function planBuild(input: PlanInput): Promise<PlanResult> {
   const { appfile: result, team } = input;
   const file = result.appfile;
   if (file === undefined) return { faults: result.faults };
   const faults: DocumentFault[] = [...result.faults];
-  const fail = (
-    path: readonly (string | number)[],
-    code: string,
-    message: string,
-    hint?: string,
-  ): undefined => {
+  const fail: Fail = (path, code, message, hint) => {
     faults.push(result.locate(path, { code, message, ...(hint === undefined ? {} : { hint }) }));
     return undefined;
   };
   const baseName = file.base ?? input.defaultBase;
   const missing = baseName === undefined ? missingBaseFault(result, input.fileNames ?? []) : undefined;
   if (missing !== undefined) faults.push(missing);
-  const base = baseName === undefined ? undefined : await resolve(input, baseName, ['base'], fail);
-  const build = file.build === undefined ? undefined : await planStep(input, file, baseName, base, fail);
+  const base = baseName === undefined ? undefined : await resolvePlanned(input, baseName, ['base'], fail);
+  const { build, test } = await planSteps({ input, file, baseName, base, fail });
   if (base === undefined || hasErrors(faults)) return { faults };
   const directory = `/home/${file.appname}`;
   const roles = Object.entries(file.entrypoints).map(([name, entrypoint]) =>
@@ -69,6 +63,7 @@ export async function planBuild(input: PlanInput): Promise<PlanResult> {
     directory,
     source: planSource(file, build),
     ...(build === undefined ? {} : { build }),
+    ...(test === undefined ? {} : { test }),
     roles,
     environment: { ...file.envs },
     labels: { ...file.labels, ...deployLabel(file) },
@@ -77,66 +72,6 @@ export async function planBuild(input: PlanInput): Promise<PlanResult> {
     ...(file.runtime === undefined ? {} : { runtimeScript: file.runtime }),
   };
   return hasErrors(faults) ? { faults } : { plan, faults };
-}
-
-type Fail = (path: readonly (string | number)[], code: string, message: string, hint?: string) => undefined;
-
-async function resolve(
-  input: PlanInput,
-  name: string,
-  path: readonly string[],
-  fail: Fail,
-): Promise<PlannedBase | undefined> {
-  const found = await input.resolveBase(name);
-  if (!('error' in found)) return found;
-  const [near] = found.suggestions;
-  const hint = near === undefined ? undefined : `did you mean "${near}"?`;
-  const ofServer = path[0] === 'base' && input.appfile.appfile?.base === undefined;
-  const error = ofServer ? `${found.error}, which builder.defaultBase of the server names` : found.error;
-  return fail(path, appFileCodes.base, error, hint);
-}
-
-async function planStep(
-  input: PlanInput,
-  file: AppFile,
-  baseName: string | undefined,
-  base: PlannedBase | undefined,
-  fail: Fail,
-): Promise<BuildStep | undefined> {
-  const build = normalBuild(file.build);
-  const buildBase =
-    build.base === undefined
-      ? await buildFlavour(input, baseName, base)
-      : await resolve(input, build.base, ['build', 'base'], fail);
-  if (buildBase === undefined) return undefined;
-  if (!buildBase.launcher) {
-    const message = `${buildBase.name} has no shell to run the commands with`;
-    return fail(['build'], appFileCodes.base, message, 'name another one as base: under build:');
-  }
-  return {
-    base: buildBase,
-    commands: build.commands,
-    outputs: { ...build.outputs },
-    network: build.network ?? 'open',
-    timeoutSeconds: build.timeout === undefined ? defaultTimeoutSeconds : parseSeconds(build.timeout),
-  };
-}
-
-function normalBuild(build: AppFile['build']): AppFileBuild {
-  if (typeof build === 'string') return { commands: [build] };
-  return Array.isArray(build) ? { commands: build as string[] } : (build as AppFileBuild);
-}
-
-/** `jdk:8` → `jdk-build:8` where the catalog has it: compilers stay out of the image that runs. */
-async function buildFlavour(
-  input: PlanInput,
-  name: string | undefined,
-  base: PlannedBase | undefined,
-): Promise<PlannedBase | undefined> {
-  const match = name === undefined ? null : /^([^:@]+)(:[^@]+)?$/.exec(name);
-  if (match === null || base === undefined) return base;
-  const flavour = await input.resolveBase(`${match[1]}-build${match[2] ?? ''}`);
-  return 'error' in flavour ? base : flavour;
 }
 
 function planSource(file: AppFile, build: BuildStep | undefined): BuildPlan['source'] {

@@ -15,6 +15,8 @@ export interface BuildPlan {
   readonly source: SourceSelection;
   /** Commands that run in a container before the image is assembled; undefined = no code runs. */
   readonly build?: BuildStep;
+  /** Commands that must succeed before the image is made; undefined = none. */
+  readonly test?: TestStep;
   /** In the order of App.yaml; the first is the default role. */
   readonly roles: readonly Role[];
   readonly environment: Readonly<Record<string, string>>;
@@ -48,6 +50,16 @@ export interface BuildStep {
   readonly commands: readonly string[];
   /** Path or glob in the workspace → absolute path in the image. Empty = the whole workspace enters the image. */
   readonly outputs: Readonly<Record<string, string>>;
+  readonly network: 'none' | 'open';
+  readonly timeoutSeconds: number;
+}
+
+/** Runs over what `build` left, or else over the source, without any effect on the image. */
+export interface TestStep {
+  readonly base: PlannedBase;
+  readonly commands: readonly string[];
+  /** Globs in the workspace: files that are kept with the build. */
+  readonly artifacts: readonly string[];
   readonly network: 'none' | 'open';
   readonly timeoutSeconds: number;
 }

@@ -5,6 +5,8 @@ import { UserError } from '../../core/user-error.ts';
 import type { CliContext } from '../context.ts';
 import { openServerApi, type ServerApi } from '../server-api.ts';
 import { shortRef } from '../text.ts';
+import { checkBuildId } from './build-id.ts';
+import { registerBuildsArtifacts } from './builds-artifacts.ts';
 
 interface BuildsFlags {
   readonly server?: string;
@@ -14,7 +16,7 @@ interface BuildsFlags {
   readonly follow?: boolean;
 }
 
-/** `builds ls | logs ID [-f] | cancel ID | retry ID` */
+/** `builds ls | logs ID [-f] | cancel ID | retry ID | artifacts ID [-o DIR]` */
 export function registerBuilds(program: Command, context: CliContext): void {
   const builds = program.command('builds').description('look at builds, end them and repeat them');
   const server = ['--server <url>', 'server to talk to (default: BRICKYARD_SERVER or this machine)'] as const;
@@ -43,7 +45,7 @@ export function registerBuilds(program: Command, context: CliContext): void {
     .option(...json)
     .action(async (id: string, flags: BuildsFlags) => {
       const api = await openServerApi(context, flags.server);
-      const path = `/api/v1/builds/${checkId(id)}`;
+      const path = `/api/v1/builds/${checkBuildId(id)}`;
       const follow = flags.follow === true;
       let line = '';
       for await (const text of api.stream(`${path}/log?follow=${follow ? '1' : '0'}`)) {
@@ -70,10 +72,11 @@ export function registerBuilds(program: Command, context: CliContext): void {
       .option(...json)
       .action(async (id: string, flags: BuildsFlags) => {
         const api = await openServerApi(context, flags.server);
-        const build = await api.call<BuildView>('POST', `/api/v1/builds/${checkId(id)}/${name}`);
+        const build = await api.call<BuildView>('POST', `/api/v1/builds/${checkBuildId(id)}/${name}`);
         context.stdout(flags.json === true ? toJson(build) : toTable([build]));
       });
   }
+  registerBuildsArtifacts(builds, context);
 }
 
 /** A log ends a moment before its build's record says so. */
@@ -93,11 +96,6 @@ export function describeEnd(build: BuildView): string {
 function checkLimit(limit: string): string {
   if (/^[1-9]\d{0,8}$/.test(limit)) return limit;
   throw new UserError(`--limit ${limit} is no number from 1`, { exitCode: 2 });
-}
-
-function checkId(id: string): string {
-  if (/^[0-9a-f-]{36}$/.test(id)) return id;
-  throw new UserError(`"${id}" is no build's id; "brickyard builds ls" lists them`, { exitCode: 2 });
 }
 
 function toJson(value: unknown): string {

@@ -24,7 +24,7 @@ export function createEngineSandbox(deps: {
       found ??= deps.socket === 'none' ? undefined : await createDockerEngine(deps);
       if (found === undefined) {
         throw new JobFailed(
-          'App.yaml has build: commands, but no container engine answers on this server; start Docker or Podman, or remove build:',
+          'App.yaml has build: or test: commands, but no container engine answers on this server; start Docker or Podman, or remove them',
         );
       }
       try {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { createArtifactRoutes } from '../../builder/http/artifact-routes.ts';
 import { createBuildRoutes } from '../../builder/http/build-routes.ts';
 import { createGitRoutes } from '../../builder/http/git-routes.ts';
 import { type Builder, createBuilder } from '../../builder/main.ts';
@@ -75,6 +76,7 @@ export async function startHttpProcess(
     builder = await createBuilder({ ...builderDeps(parts), events });
     await app.register(createGitRoutes({ git: builder.git, authenticator, http }));
     await app.register(createBuildRoutes({ builds: builder.builds, authenticator, http }));
+    await app.register(createArtifactRoutes({ builds: builder.builds, authenticator, http }));
   }
   registerHome(app, {
     http,

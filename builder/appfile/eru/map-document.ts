@@ -35,7 +35,7 @@ const kept = [
   'name',
 ];
 /** Known, but not carried out: their own error says more than a warning here. */
-const unsupported = ['test', 'static'];
+const unsupported = ['static'];
 
 /**
  * A file of Eru as v1: every key is given its place, kept under `deploy`, or refused; none goes silently. The document must

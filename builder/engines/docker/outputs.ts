@@ -19,7 +19,7 @@ export interface OutputLimits {
 export const outputLimits: OutputLimits = { entries: 250_000, bytes: 16 * 1024 ** 3 };
 
 /** The whole workspace may hold more than is handed out (dependency caches), but not without end. */
-const workspaceLimits = { entries: 5_000_000, bytes: 256 * 1024 ** 3 };
+export const workspaceLimits = { entries: 5_000_000, bytes: 256 * 1024 ** 3 };
 
 export interface OutputsInput {
   readonly plan: BuildPlan;
@@ -165,7 +165,7 @@ function createSelection(plan: BuildPlan, step: BuildStep): Selection {
 }
 
 /** Path within the workspace; '' is the workspace itself. Errors: JobFailed for a name that does not lie in it. */
-function workspacePath(plan: BuildPlan, name: string): string {
+export function workspacePath(plan: BuildPlan, name: string): string {
   const root = plan.directory.slice(plan.directory.lastIndexOf('/') + 1);
   const path = name.replace(/\/+$/, '');
   if (path === root) return '';

@@ -2,7 +2,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createDockerEngine, type DockerEngine } from '../../../builder/engines/docker.ts';
-import type { BuildStep } from '../../../builder/plan/plan.ts';
+import type { SandboxInput, TestArtifact } from '../../../builder/engines/engine.ts';
+import type { BuildStep, TestStep } from '../../../builder/plan/plan.ts';
 import { createSilentLogger } from '../../../core/log.ts';
 import { JobFailed } from '../../../core/queue/job-queue.ts';
 import { readTar, type TarEntry } from '../../../oci/layer/tar-reader.ts';
@@ -159,6 +160,48 @@ export function sandboxSuite(start: () => Promise<TestContainerEngine>): void {
     });
   });
 
+  describe('tests', () => {
+    it('run over what the build left, and nothing that they change enters the image', async () => {
+      const made = await build(
+        {
+          commands: ['cat in.txt > out.txt', 'touch "$HOME/fetched"'],
+          outputs: { 'out.txt': '/home/app/got.txt' },
+        },
+        { 'in.txt': 'hello' },
+        {
+          test: {
+            commands: ['test -f "$HOME/fetched" && cat out.txt in.txt', 'echo broken > out.txt'],
+          },
+        },
+      );
+
+      expect(summary(made)).toEqual(['file 644 10001 home/app/got.txt "hello"']);
+      expect(lines).toEqual(expect.arrayContaining(['$ echo broken > out.txt', 'hellohello']));
+    });
+
+    it('run over the source where nothing is built, and keep their artifacts also when one fails', async () => {
+      const kept: TestArtifact[] = [];
+      const failed = build(
+        undefined,
+        { 'in.txt': 'hello' },
+        {
+          test: {
+            commands: [
+              'mkdir -p target/reports && cp in.txt target/reports/a.xml && ln -s /etc/passwd target/reports/b.xml',
+              'exit 3',
+            ],
+            artifacts: ['target/reports/*.xml', 'nothing/*'],
+          },
+          keep: async (artifacts) => void kept.push(...artifacts),
+        },
+      );
+
+      await expect(failed).rejects.toThrow('test command 2 of 2 ended with exit code 3');
+      expect(kept).toEqual([{ path: 'target/reports/a.xml', content: Buffer.from('hello') }]);
+      expect(lines).toContain('no file fits the artifact "nothing/*"');
+    });
+  });
+
   describe('walls', () => {
     it('a build is an ordinary user without capabilities on a read-only root without network', async () => {
       const made = await build({
@@ -270,7 +313,7 @@ export function sandboxSuite(start: () => Promise<TestContainerEngine>): void {
 
     it('an aborted build is killed and fails with the reason of the abort', async () => {
       const controller = new AbortController();
-      const aborted = build({ commands: ['echo begun; sleep 300'] }, {}, controller.signal);
+      const aborted = build({ commands: ['echo begun; sleep 300'] }, {}, { signal: controller.signal });
       aborted.catch(() => {});
       await waitFor(() => lines.includes('begun'), { what: 'the build' });
 
@@ -367,12 +410,29 @@ export function sandboxSuite(start: () => Promise<TestContainerEngine>): void {
   }
 
   async function build(
-    wanted: Partial<BuildStep> & Pick<BuildStep, 'commands'>,
+    wanted: (Partial<BuildStep> & Pick<BuildStep, 'commands'>) | undefined,
     files: Files = {},
-    signal?: AbortSignal,
+    options: {
+      signal?: AbortSignal;
+      test?: Partial<TestStep> & Pick<TestStep, 'commands'>;
+      keep?: SandboxInput['keep'];
+    } = {},
   ): Promise<{ entry: TarEntry; body: string }[]> {
-    const { plan, step } = createPlan(busybox.digest, wanted);
-    const outputs = await engine.sandbox.run({ plan, step, source: createSource(files) }, context(signal));
+    const { plan, step } = createPlan(busybox.digest, wanted ?? { commands: [] });
+    const { base } = plan;
+    const { signal, test, keep } = options;
+    const outputs = await engine.sandbox.run(
+      {
+        plan,
+        ...(wanted === undefined ? {} : { step }),
+        ...(test === undefined
+          ? {}
+          : { test: { base, artifacts: [], network: 'none', timeoutSeconds: 60, ...test } }),
+        ...(keep === undefined ? {} : { keep }),
+        source: createSource(files),
+      },
+      context(signal),
+    );
     const made: { entry: TarEntry; body: string }[] = [];
     for await (const { entry, body } of readTar(outputs)) {
       const chunks: Buffer[] = [];

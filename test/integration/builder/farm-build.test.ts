@@ -141,7 +141,7 @@ describe('a push becomes an image', () => {
 
     const pushed = await git(work, 'push', `${farm.url}/git/team/app.git`, 'main');
 
-    expect(pushed.stderr).toContain('no container engine answers; start Docker or Podman, or remove build:');
+    expect(pushed.stderr).toContain('no container engine answers; start Docker or Podman, or remove them');
   });
 
   it('names tags after branches and git tags, and refuses a clash', async () => {

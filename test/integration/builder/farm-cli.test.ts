@@ -1,7 +1,9 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { Sandbox } from '../../../builder/engines/engine.ts';
 import { run } from '../../../cli/main.ts';
+import { JobFailed } from '../../../core/queue/job-queue.ts';
 import { appYaml, createWork, pushBase, startFarm } from './farm-fixture.ts';
 import { createWorkshop, git, gitOk } from './git-fixture.ts';
 
@@ -88,4 +90,33 @@ describe('brickyard build and builds', () => {
     expect(read.stdout).toBe(followed.stdout);
     expect(again).not.toBe(id);
   });
+
+  it('tags nothing when a test fails, and hands out what the tests left', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm({ ...shop, sandbox: failingTests });
+    await pushBase(farm.registry);
+    await writeFile(
+      join(shop.path, 'App.yaml'),
+      `${appYaml}test: {commands: [make check], artifacts: [r/*]}\n`,
+    );
+
+    const built = await brickyard(shop.path, farm.url, 'build', '--repository', 'team/app');
+    const id = /build ([0-9a-f-]{36})/.exec(built.stderr)?.[1] ?? '';
+    const fetched = await brickyard(shop.path, farm.url, 'builds', 'artifacts', id, '-o', 'reports');
+
+    expect(built.code).toBe(1);
+    expect(built.stderr).toContain('✗ test command 1 of 1 ended with exit code 2');
+    await expect(farm.registry.resolveManifest('team/app', 'local')).rejects.toThrow();
+    expect(fetched.stdout).toBe('     3 B  r/a b.xml\n');
+    expect(await readFile(join(shop.path, 'reports/r/a b.xml'), 'utf8')).toBe('bad');
+  });
 });
+
+/** Its tests leave a report and fail. */
+const failingTests: Sandbox = {
+  name: 'failing tests',
+  async run({ keep }) {
+    await keep?.([{ path: 'r/a b.xml', content: Buffer.from('bad') }]);
+    throw new JobFailed('test command 1 of 1 ended with exit code 2');
+  },
+};

@@ -1,6 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
+import type { Sandbox } from '../../../builder/engines/engine.ts';
+import { createArtifactRoutes } from '../../../builder/http/artifact-routes.ts';
 import { createBuildRoutes } from '../../../builder/http/build-routes.ts';
 import { createGitRoutes } from '../../../builder/http/git-routes.ts';
 import { type Builder, createBuilder } from '../../../builder/main.ts';
@@ -36,6 +38,7 @@ export async function startFarm(options: {
   work?: boolean;
   /** What the builder is given instead of the registry. */
   between?: (registry: Registry) => Registry;
+  sandbox?: Sandbox;
 }): Promise<Farm> {
   const { store, cacheDir, authorizer = openAuthorizer, authenticator = createOpenAuthenticator() } = options;
   const log = createSilentLogger();
@@ -51,8 +54,12 @@ export async function startFarm(options: {
   const http = createHttpServer({ log, metrics: createMetrics() });
   await http.app.register(createGitRoutes({ git: builder.git, authenticator, http }));
   await http.app.register(createBuildRoutes({ builds: builder.builds, authenticator, http }));
+  await http.app.register(createArtifactRoutes({ builds: builder.builds, authenticator, http }));
   await http.app.listen({ port: 0, host: '127.0.0.1' });
-  const worker = options.work === false ? undefined : builder.work();
+  const worker =
+    options.work === false
+      ? undefined
+      : builder.work(options.sandbox === undefined ? {} : { sandbox: options.sandbox });
   const { port } = http.app.server.address() as AddressInfo;
   const close = async (): Promise<void> => {
     await worker?.close();

@@ -31,6 +31,7 @@ build:
   outputs: { dist: /home/shop-web/dist, "lib/*.jar": /home/shop-web/lib/, "a/**": /home/shop-web/a }
   network: none
   timeout: 15m
+test: { commands: [npm test], artifacts: ["reports/*.xml"], network: none, timeout: 5m }
 entrypoints:
   web:
     cmd: "bin/httpd.sh -conf conf/resin.xml"
@@ -207,7 +208,7 @@ x-note: { anything: [1] }
     ['outputs: {"**/b": /home/shop/}', /wildcards of an output/],
     ['timeout: 7h', /E013 build.timeout: must be at most 6h/],
     ['timeout: 0s', /must be a number with s, m or h/],
-    ['network: proxy', /must be none or open/],
+    ['network: proxy', /E021 build.network: "proxy" is not supported by this version/],
     ['cache: [~/.m2]', /E021 build.cache: "cache" is not supported by this version/],
     ['secrets: [x]', /E021 build.secrets: "secrets" is not supported/],
     ['privileged: true', /E010 build.privileged: unknown key/],
@@ -216,7 +217,14 @@ x-note: { anything: [1] }
   });
 
   it.each([
-    ['test: {commands: [x]}', /^4:1 E021 test: "test" is not supported by this version/],
+    ['test: {commands: [x], timeout: 7h}', /^4:32 E013 test.timeout: must be at most 6h/],
+    ['test: {commands: [x], network: proxy}', /E021 test.network: "proxy" is not supported by this version/],
+    [
+      'test: {commands: [x], artifacts: [/a]}',
+      /^4:35 E013 test.artifacts\[0\]: must be a path in the workspace/,
+    ],
+    ['test: {commands: [x], artifacts: [a/../b]}', /E018 test.artifacts\[0\]: ".." would leave the source/],
+    ['test: {artifacts: [a]}', /^4:1 E011 test: the key "commands" is missing/],
     ['static: static.sh', /E021 static/],
     [
       'apiVersion: v1\nstages: [a]',

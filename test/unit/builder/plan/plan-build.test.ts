@@ -81,6 +81,29 @@ describe('planBuild', () => {
     });
   });
 
+  it('tests in the base of the build, also where nothing is built', async () => {
+    const alone = await planOf(`appname: shop\nbase: jdk:8\ntest: [a, b]\n${web}`);
+    const both = await planOf(
+      `appname: shop\nbase: jdk:8\nbuild: {base: nodejs:26, commands: [make]}\ntest: {commands: [a], artifacts: [r/*], network: none, timeout: 5m}\n${web}`,
+    );
+
+    expect(alone.build).toBeUndefined();
+    expect(alone.test).toEqual({
+      base: base('jdk-build:8'),
+      commands: ['a', 'b'],
+      artifacts: [],
+      network: 'open',
+      timeoutSeconds: 900,
+    });
+    expect(both.test).toEqual({
+      base: base('nodejs:26'),
+      commands: ['a'],
+      artifacts: ['r/*'],
+      network: 'none',
+      timeoutSeconds: 300,
+    });
+  });
+
   it('lets only outputs enter the image where there are some, and the source when it is asked for', async () => {
     const start =
       'appname: shop\nbase: nodejs:26\nbuild: {commands: [make], outputs: {dist: /home/shop/dist}}\n';
@@ -160,6 +183,12 @@ describe('planBuild', () => {
       'appname: shop\nbase: bare:1\nbuild: make\nentrypoints: {a: {cmd: a}}\n',
       [],
       '3:8 E022 bare:1 has no shell to run the commands with (name another one as base: under build:)',
+    ],
+    [
+      'tests on a base without a shell',
+      'appname: shop\nbase: bare:1\ntest: make\nentrypoints: {a: {cmd: a}}\n',
+      [],
+      '3:7 E022 bare:1 has no shell to run the commands with (leave test out, or name a base with a shell)',
     ],
     ['a file with an error', 'appname: shop\n', [], '1:1 E011 the key "entrypoints" is missing'],
   ])('has no plan for %s', async (_name, text, names, expected) => {

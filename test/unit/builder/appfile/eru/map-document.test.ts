@@ -95,6 +95,12 @@ describe('the top of a file of Eru', () => {
     });
   });
 
+  it('the test of the first weeks is run', async () => {
+    const { plan } = await planText(withRole('', 'test: ./runtest.sh\nmeta: {a: b}'));
+
+    expect(plan?.test?.commands).toEqual(['./runtest.sh']);
+  });
+
   it('accepts "_" in the name of an application with a warning', () => {
     const faults = faultsOf(
       'appname: old_shop\nbase: nodejs:26\nmeta: {a: b}\nentrypoints: {web: {cmd: x}}\n',
@@ -131,7 +137,7 @@ describe('the top of a file of Eru', () => {
   it.each([
     ['port: 80', /^6:1 error E020 port: "port" at the top is of the first weeks/],
     ['commands: [{web: x}]', /^6:1 error E020 commands:/],
-    ['test: ./t.sh\nmeta: {a: b}', /^6:1 error E021 test:/],
+    ['static: ./t.sh\nmeta: {a: b}', /^6:1 error E021 static:/],
     ['binds: [a]', /^6:1 error E020 binds: must be a map/],
     ['binds: {/a: {ro: true}}', /^6:9 error E020 binds\["\/a"\]: a bind needs its path/],
     ['labels: {a: b}\nmeta: {a: c}', /^7:8 error E020 meta\.a: labels\.a is there too/],

@@ -1,0 +1,111 @@
+export const plainImagePath = '[A-Za-z0-9._@+~-]+(?:/[A-Za-z0-9._@+~-]+)*';
+
+/** For `/bin/sh`. */
+export const shellLine = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 65536,
+  pattern: '\\S',
+  'x-message': 'must not be empty',
+} as const;
+
+const workspacePath = {
+  maxLength: 256,
+  pattern: '^(?!/)[A-Za-z0-9._@+~*/?-]+$',
+  'x-message':
+    'must be a path in the workspace, relative, of letters, digits and ._@+~- with * or ? as wildcards',
+} as const;
+
+/** Where commands run and for how long. */
+const limits = {
+  network: {
+    enum: ['none', 'open'],
+    'x-message': 'must be none or open',
+    description: 'Whether the commands may reach the network. Default: open.',
+  },
+  timeout: {
+    type: 'string',
+    pattern: '^[1-9][0-9]{0,5}(?:s|m|h)$',
+    'x-message': 'must be a number with s, m or h, such as 90s or 15m',
+    description: 'For all commands together: `90s`, `15m`, `1h`. At most 6h. Default: 15m.',
+  },
+} as const;
+
+const commandList = {
+  type: 'array',
+  minItems: 1,
+  maxItems: 100,
+  items: shellLine,
+} as const;
+
+/** `build`. */
+export const buildSchema = {
+  description:
+    'Commands that run in a container before the image is made. A text or a list is short for `commands`. Leave it out when nothing has to be built.',
+  type: ['string', 'array', 'object'],
+  minLength: 1,
+  maxLength: 65536,
+  minItems: 1,
+  maxItems: 100,
+  items: shellLine,
+  required: ['commands'],
+  additionalProperties: false,
+  properties: {
+    base: {
+      type: 'string',
+      minLength: 1,
+      maxLength: 255,
+      description:
+        'Base image of the build container. Default: the `-build` flavour of `base` if the catalog has one, else `base`.',
+    },
+    commands: {
+      ...commandList,
+      description:
+        'Shell lines, run by `/bin/sh -ec` one after another in /home/<appname>, which holds the source.',
+    },
+    outputs: {
+      type: 'object',
+      description:
+        'What enters the image: path or glob in the workspace → absolute path under /home/<appname>. Left out: the whole workspace after the build.',
+      minProperties: 1,
+      maxProperties: 100,
+      propertyNames: workspacePath,
+      additionalProperties: {
+        type: 'string',
+        maxLength: 512,
+        pattern: `^/${plainImagePath}/?$`,
+        'x-message': 'must be an absolute path of letters, digits and ._@+~-',
+      },
+    },
+    ...limits,
+  },
+} as const;
+
+/** `test`. */
+export const testSchema = {
+  description:
+    'Commands that run after `build`, over what it left or else over the source, before anything is pushed; one that fails stops the build. A text or a list is short for `commands`.',
+  type: ['string', 'array', 'object'],
+  minLength: 1,
+  maxLength: 65536,
+  minItems: 1,
+  maxItems: 100,
+  items: shellLine,
+  required: ['commands'],
+  additionalProperties: false,
+  properties: {
+    commands: {
+      ...commandList,
+      description: 'As under `build`, in the same base image. What they change does not enter the image.',
+    },
+    artifacts: {
+      type: 'array',
+      minItems: 1,
+      maxItems: 20,
+      items: { type: 'string', ...workspacePath },
+      description:
+        'Globs in the workspace: files that are kept with the build, also when a test fails. Together at most 8 MiB.',
+    },
+    ...limits,
+  },
+} as const;

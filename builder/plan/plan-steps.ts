@@ -1,0 +1,111 @@
+import type { AppFile, AppFileBuild, AppFileTest } from '../appfile/appfile.ts';
+import { appFileCodes } from '../appfile/codes.ts';
+import { parseSeconds } from '../appfile/values.ts';
+import type { BuildStep, PlannedBase, TestStep } from './plan.ts';
+import type { PlanInput } from './plan-build.ts';
+
+/** Adds an error at a path of App.yaml. */
+export type Fail = (
+  path: readonly (string | number)[],
+  code: string,
+  message: string,
+  hint?: string,
+) => undefined;
+
+const defaultTimeoutSeconds = 15 * 60;
+
+/** The commands of App.yaml with the base images that they run in. */
+export async function planSteps(options: {
+  readonly input: PlanInput;
+  readonly file: AppFile;
+  readonly baseName: string | undefined;
+  readonly base: PlannedBase | undefined;
+  readonly fail: Fail;
+}): Promise<{ build?: BuildStep; test?: TestStep }> {
+  const { input, file, baseName, base, fail } = options;
+  if (file.build === undefined && file.test === undefined) return {};
+  const build = file.build === undefined ? undefined : normal(file.build);
+  const test = file.test === undefined ? undefined : normal(file.test);
+  const stepBase =
+    build?.base === undefined
+      ? await buildFlavour(input, baseName, base)
+      : await resolvePlanned(input, build.base, ['build', 'base'], fail);
+  if (stepBase === undefined) return {};
+  if (!stepBase.launcher) {
+    const message = `${stepBase.name} has no shell to run the commands with`;
+    const hint =
+      build === undefined
+        ? 'leave test out, or name a base with a shell'
+        : 'name another one as base: under build:';
+    fail([build === undefined ? 'test' : 'build'], appFileCodes.base, message, hint);
+    return {};
+  }
+  return {
+    ...(build === undefined
+      ? {}
+      : {
+          build: {
+            base: stepBase,
+            commands: build.commands,
+            outputs: { ...build.outputs },
+            ...limitsOf(build),
+          },
+        }),
+    ...(test === undefined
+      ? {}
+      : {
+          test: {
+            base: stepBase,
+            commands: test.commands,
+            artifacts: test.artifacts ?? [],
+            ...limitsOf(test),
+          },
+        }),
+  };
+}
+
+/** The catalog's image of that name. */
+export async function resolvePlanned(
+  input: PlanInput,
+  name: string,
+  path: readonly string[],
+  fail: Fail,
+): Promise<PlannedBase | undefined> {
+  const found = await input.resolveBase(name);
+  if (!('error' in found)) return found;
+  const [near] = found.suggestions;
+  const hint = near === undefined ? undefined : `did you mean "${near}"?`;
+  const ofServer = path[0] === 'base' && input.appfile.appfile?.base === undefined;
+  const error = ofServer ? `${found.error}, which builder.defaultBase of the server names` : found.error;
+  return fail(path, appFileCodes.base, error, hint);
+}
+
+/** A text or a list is short for commands alone. */
+function normal(
+  step: string | readonly string[] | AppFileBuild | AppFileTest,
+): AppFileBuild & Pick<AppFileTest, 'artifacts'> {
+  if (typeof step === 'string') return { commands: [step] };
+  return Array.isArray(step) ? { commands: step as readonly string[] } : (step as AppFileBuild);
+}
+
+function limitsOf(step: {
+  readonly network?: 'none' | 'open' | undefined;
+  readonly timeout?: string | undefined;
+}): Pick<BuildStep, 'network' | 'timeoutSeconds'> {
+  return {
+    network: step.network ?? 'open',
+    timeoutSeconds: step.timeout === undefined ? defaultTimeoutSeconds : parseSeconds(step.timeout),
+  };
+}
+
+/** `jdk:8` → `jdk-build:8` where the catalog has it: compilers stay out of the image that runs. */
+async function buildFlavour(
+  input: PlanInput,
+  name: string | undefined,
+  base: PlannedBase | undefined,
+): Promise<PlannedBase | undefined> {
+  const match = name === undefined ? null : /^([^:@]+)(:[^@]+)?$/.exec(name);
+  if (match === null || base === undefined) return base;
+  const flavour = await input.resolveBase(`${match[1]}-build${match[2] ?? ''}`);
+  return 'error' in flavour ? base : flavour;
+}
