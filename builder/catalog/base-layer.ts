@@ -10,10 +10,13 @@ import { layOut } from './debian/lay-out.ts';
 import { type InstalledPackage, readPackage } from './debian/read-package.ts';
 import { createFileTree, type FileTree, symlink } from './file-tree.ts';
 import { addNpmFiles, downloadNpmPackage } from './npm/npm-package.ts';
+import { addSources } from './sources/add-sources.ts';
+import type { SourceFetcher } from './sources/source-fetcher.ts';
 
 export interface BaseLayerContext {
   /** Downloads are kept here between builds. */
   readonly cacheDir: string;
+  readonly fetcher: SourceFetcher;
   /** `amd64`, `arm64`. */
   readonly architecture: string;
   readonly spool: ContentSpool;
@@ -38,6 +41,8 @@ export async function makeBaseLayer(
   }
   const tree = createFileTree();
   const sources = [...(await addDebian(tree, entry, context)), ...(await addNpm(tree, entry, context))];
+  const { keys } = await addSources(tree, entry, context);
+  sources.push(...keys);
   for (const file of staticFiles) {
     if (file.type === 'directory') tree.add(file);
     else tree.replace(file);

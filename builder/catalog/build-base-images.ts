@@ -18,6 +18,8 @@ import { makeBaseLayer } from './base-layer.ts';
 import { buildKey, recipeKey } from './build-key.ts';
 import { type CatalogEntry, catalogFaultsError, findEntry, lineOf } from './catalog.ts';
 import { loadCatalog } from './load-catalog.ts';
+import type { CatalogMirrors } from './sources/mirror-addresses.ts';
+import { createSourceFetcher, type SourceFetcher, type SourceStore } from './sources/source-fetcher.ts';
 import { readStaticFiles } from './static-files.ts';
 
 export interface BaseImageProgress {
@@ -40,6 +42,10 @@ export interface BuildBaseImagesOptions {
   readonly update?: boolean;
   /** Debian's name of the architecture. Default: this machine's. */
   readonly architecture?: string;
+  /** Where sources were kept for closed networks; asked before the rest of the world. Default: there is none. */
+  readonly sourceStore?: SourceStore;
+  /** Sources come from the cache and `sourceStore` only. Default false. */
+  readonly offline?: boolean;
   readonly onProgress?: (progress: BaseImageProgress) => void;
   readonly log?: (line: string) => void;
   readonly signal?: AbortSignal;
@@ -63,7 +69,7 @@ export interface BuiltBaseImage {
  * Errors: UserError (faults in the catalog with file and line, missing programs, downloads, a parent that somebody deletes meanwhile), and those of the registry.
  */
 export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<readonly BuiltBaseImage[]> {
-  const entries = await wantedEntries(options);
+  const { entries, mirrors } = await wantedEntries(options);
   const architecture = options.architecture ?? (process.arch === 'x64' ? 'amd64' : process.arch);
   const controller = new AbortController();
   const signal = AbortSignal.any([
@@ -71,10 +77,16 @@ export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<
     ...(options.signal === undefined ? [] : [options.signal]),
   ]);
   const readBase = createBaseImageReader(options.registry);
+  const fetcher = createSourceFetcher({
+    folder: options.cacheDir,
+    mirrors,
+    offline: options.offline === true,
+    ...(options.sourceStore === undefined ? {} : { store: options.sourceStore }),
+  });
   const started = new Map<string, Promise<BuiltBaseImage>>();
   for (const entry of entries) {
     const parent = entry.parent === undefined ? undefined : started.get(entry.parent);
-    started.set(entry.id, buildEntry(entry, parent, { ...options, architecture, signal, readBase }));
+    started.set(entry.id, buildEntry(entry, parent, { ...options, architecture, signal, readBase, fetcher }));
   }
   try {
     return await Promise.all(started.values());
@@ -83,13 +95,17 @@ export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<
     await Promise.allSettled(started.values());
     if (!(error instanceof BaseImageGone)) throw error;
     throw new UserError(`${error.message}; no channel was moved to it, run this again`, { cause: error });
+  } finally {
+    fetcher.close();
   }
 }
 
-async function wantedEntries(options: BuildBaseImagesOptions): Promise<readonly CatalogEntry[]> {
+async function wantedEntries(
+  options: BuildBaseImagesOptions,
+): Promise<{ readonly entries: readonly CatalogEntry[]; readonly mirrors: CatalogMirrors }> {
   const catalog = await loadCatalog(options.catalogDir);
   if (catalog.entries.length === 0) throw catalogFaultsError(catalog, options.catalogDir);
-  const { entries } = catalog;
+  const { entries, mirrors } = catalog;
   const named =
     options.names?.map((name) => findEntry(entries, name)) ??
     entries.filter(({ file }) => file.untested === undefined);
@@ -97,13 +113,14 @@ async function wantedEntries(options: BuildBaseImagesOptions): Promise<readonly 
   for (const { id, file } of wanted) {
     if (file.untested !== undefined) options.log?.(`${id} is untested: ${file.untested}`);
   }
-  return entries.filter((entry) => wanted.has(entry));
+  return { entries: entries.filter((entry) => wanted.has(entry)), mirrors };
 }
 
 interface EntryContext extends BuildBaseImagesOptions {
   readonly architecture: string;
   readonly signal: AbortSignal;
   readonly readBase: ReturnType<typeof createBaseImageReader>;
+  readonly fetcher: SourceFetcher;
 }
 
 async function buildEntry(
@@ -156,6 +173,7 @@ async function buildEntry(
     try {
       const files = await makeBaseLayer(entry, staticFiles, {
         cacheDir: context.cacheDir,
+        fetcher: context.fetcher,
         architecture,
         spool,
         signal: context.signal,

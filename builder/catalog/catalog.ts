@@ -3,6 +3,7 @@ import { formatFaults } from '../../core/document/format-faults.ts';
 import { suggest } from '../../core/document/suggest.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { BaseFile } from './base-file.ts';
+import type { CatalogMirrors } from './sources/mirror-addresses.ts';
 
 /** The team that catalog images belong to. */
 export const catalogTeam = 'baseimages';
@@ -23,6 +24,8 @@ export interface Catalog {
   /** Parents before children, otherwise by id. Empty when there is an error. */
   readonly entries: readonly CatalogEntry[];
   readonly faults: readonly CatalogFaults[];
+  /** Of all catalog.yaml files; those of an upper catalog stand before those of a lower one. */
+  readonly mirrors: CatalogMirrors;
 }
 
 export interface CatalogFaults {

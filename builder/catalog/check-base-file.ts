@@ -24,6 +24,7 @@ export function checkBaseFile(document: SourceDocument, file: BaseFile): Documen
   }
   checkArchitectures(file, add);
   checkSources(file, add);
+  checkPlaces(file, add);
   checkDeprecation(file, add);
   return faults;
 }
@@ -68,6 +69,31 @@ function checkSources(file: BaseFile, add: Add): void {
     }
     named.set(source.name, source);
     checkUnpack(source, (key, message, hint) => add(at(key), catalogCodes.source, message, hint));
+  }
+}
+
+/**
+ * Where nothing may be unpacked: Debian has links there (merged /usr) or directories whose mode is not 0755, and a layer's directory
+ * would take their place.
+ */
+const merged = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
+const volatile = ['/dev', '/proc', '/sys', '/tmp', '/root', '/run', '/var/run', '/var/lock', '/var/tmp'];
+const closed = [...merged, ...volatile, '/etc/appimg'];
+
+function checkPlaces(file: BaseFile, add: Add): void {
+  const check = (path: DocumentPath, place: string): void => {
+    const top = closed.find((each) => place === each || place.startsWith(`${each}/`));
+    if (top === undefined) return;
+    const hint = merged.includes(top) ? `write /usr${place}` : 'use a place of its own, such as /opt/NAME';
+    add(path, catalogCodes.place, `nothing may be laid over ${top}`, hint);
+  };
+  for (const [index, { files, links = {} }] of (file.npm ?? []).entries()) {
+    for (const [from, to] of Object.entries(files)) check(['npm', index, 'files', from], to);
+    for (const place of Object.keys(links)) check(['npm', index, 'links', place], place);
+  }
+  for (const [index, { unpack = {}, links = {} }] of (file.sources ?? []).entries()) {
+    for (const [from, to] of Object.entries(unpack)) check(['sources', index, 'unpack', from], to);
+    for (const place of Object.keys(links)) check(['sources', index, 'links', place], place);
   }
 }
 

@@ -4,8 +4,10 @@ import { suggest } from '../../core/document/suggest.ts';
 import type { BaseFile } from './base-file.ts';
 import { baseFileSchema } from './base-file-schema.ts';
 import { type Catalog, type CatalogEntry, catalogTeam } from './catalog.ts';
+import { type CatalogPolicy, checkCatalogFile, checkPolicy } from './catalog-file.ts';
 import { checkBaseFile } from './check-base-file.ts';
 import { catalogCodes } from './codes.ts';
+import type { CatalogMirrors } from './sources/mirror-addresses.ts';
 
 /** Overlay file systems stack at most 127 layers, and nobody follows more than this many levels. */
 const deepest = 8;
@@ -17,6 +19,12 @@ export interface CatalogDocument {
   readonly rank?: number;
 }
 
+/** A catalog.yaml and what it says. */
+export interface CatalogSettings {
+  readonly document: SourceDocument;
+  readonly rank: number;
+}
+
 interface Read extends CatalogEntry {
   readonly document: SourceDocument;
   readonly rank: number;
@@ -24,10 +32,22 @@ interface Read extends CatalogEntry {
 
 type Faults = Map<SourceDocument, DocumentFault[]>;
 
-/** Pure: the catalog that these files make. */
-export function checkCatalog(documents: readonly CatalogDocument[]): Catalog {
+/** Pure: the catalog that files make. Keep it where many are checked: compiling the schema takes some milliseconds. */
+export function createCatalogChecker(): (
+  documents: readonly CatalogDocument[],
+  settings?: readonly CatalogSettings[],
+) => Catalog {
   const check = createSchemaChecker(baseFileSchema);
+  return (documents, settings = []) => checkCatalog(documents, settings, check);
+}
+
+function checkCatalog(
+  documents: readonly CatalogDocument[],
+  settings: readonly CatalogSettings[],
+  check: (document: SourceDocument) => DocumentFault[],
+): Catalog {
   const faults: Faults = new Map();
+  const { mirrors, policies } = readSettings(settings, faults);
   const read: Read[] = [];
   for (const { document, directory, rank = 0 } of documents) {
     const found = hasErrors(document.faults)
@@ -36,7 +56,7 @@ export function checkCatalog(documents: readonly CatalogDocument[]): Catalog {
     faults.set(document, found);
     if (hasErrors(found)) continue;
     const file = document.value as BaseFile;
-    found.push(...checkBaseFile(document, file));
+    found.push(...checkBaseFile(document, file), ...checkPolicy(document, file, policies.get(rank) ?? {}));
     read.push({
       file,
       directory,
@@ -58,8 +78,25 @@ export function checkCatalog(documents: readonly CatalogDocument[]): Catalog {
   const all = [...faults]
     .map(([document, list]) => ({ document, faults: list }))
     .filter((f) => f.faults.length > 0);
-  if (all.some((f) => hasErrors(f.faults))) return { entries: [], faults: all };
-  return { entries: inOrder(entries), faults: all };
+  if (all.some((f) => hasErrors(f.faults))) return { entries: [], faults: all, mirrors };
+  return { entries: inOrder(entries), faults: all, mirrors };
+}
+
+function readSettings(
+  settings: readonly CatalogSettings[],
+  faults: Faults,
+): { readonly mirrors: CatalogMirrors; readonly policies: ReadonlyMap<number, CatalogPolicy> } {
+  const mirrors: Record<string, readonly string[]> = {};
+  const policies = new Map<number, CatalogPolicy>();
+  for (const { document, rank } of settings.toSorted((a, b) => b.rank - a.rank)) {
+    const checked = checkCatalogFile(document);
+    faults.set(document, [...checked.faults]);
+    if (checked.file.policy !== undefined) policies.set(rank, checked.file.policy);
+    for (const [prefix, addresses] of Object.entries(checked.file.mirrors ?? {})) {
+      mirrors[prefix] = [...(mirrors[prefix] ?? []), ...addresses];
+    }
+  }
+  return { mirrors, policies };
 }
 
 /** `name:channel` → its entry. Of two catalogs the upper one's entry counts, as a whole, so that nobody gets half of each. */

@@ -18,6 +18,7 @@ export const catalogCodes = {
   /** static.sh or runtime.sh. */ script: 'E310',
   /** Days of a deprecation. */ deprecation: 'E311',
   /** A rule of catalog.yaml's `policy`. */ policy: 'E312',
+  /** A place in the image that a source may not have. */ place: 'E313',
   /** Accepted, but probably not meant. */ advice: 'W301',
   /** An entry that another catalog's entry stands in for. */ covered: 'W302',
 } as const;

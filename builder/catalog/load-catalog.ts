@@ -3,15 +3,19 @@ import { join } from 'node:path';
 import { parseDocument } from '../../core/document/parse-document.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { Catalog } from './catalog.ts';
-import { type CatalogDocument, checkCatalog } from './check-catalog.ts';
+import { type CatalogDocument, type CatalogSettings, createCatalogChecker } from './check-catalog.ts';
 
 /**
- * Reads every `<directory>/<name>/base.yaml` and `<directory>/<name>/<version>/base.yaml` and checks them together. Of several
- * directories a later one's entries stand in for those of the earlier ones. Errors: UserError when a folder cannot be read.
+ * Reads every `<directory>/<name>/base.yaml` and `<directory>/<name>/<version>/base.yaml`, and the folder's
+ * own catalog.yaml, and checks them together. Of several directories a later one's entries stand in for those of the earlier ones. Errors: UserError when a folder cannot be read.
  */
 export async function loadCatalog(directories: string | readonly string[]): Promise<Catalog> {
   const documents: CatalogDocument[] = [];
+  const settings: CatalogSettings[] = [];
   for (const [rank, directory] of [directories].flat().entries()) {
+    const settingsFile = join(directory, 'catalog.yaml');
+    const text = await readIfThere(settingsFile);
+    if (text !== undefined) settings.push({ document: parseDocument(settingsFile, text), rank });
     for (const name of await foldersIn(directory, true)) {
       const folder = join(directory, name);
       const candidates = [folder];
@@ -27,7 +31,7 @@ export async function loadCatalog(directories: string | readonly string[]): Prom
       }
     }
   }
-  return checkCatalog(documents);
+  return createCatalogChecker()(documents, settings);
 }
 
 /** Sorted names. What is no folder is passed over by its failing read. */

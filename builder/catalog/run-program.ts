@@ -8,6 +8,8 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Each complete line of stdout as it comes. */
   readonly onLine?: (line: string) => void;
+  /** For programs that say on stdout what is wrong: its end stands in the error too. Default false. */
+  readonly faultsOnStdout?: boolean;
 }
 
 /** What to tell somebody whose machine lacks the program. */
@@ -18,10 +20,12 @@ const whereFrom: Readonly<Record<string, string>> = {
   'apt-config':
     'The base image is laid out from Debian packages, which needs apt: run this on Debian (or in a Debian container).',
   'dpkg-deb': 'Install the package dpkg, or run this on Debian (or in a Debian container).',
+  mvn: 'Install Maven (the Debian package maven), or name a mirror of the files in catalog.yaml.',
+  git: 'Install git.',
   npm: 'Install npm: it comes with Node.js, or with the Debian package npm.',
 };
 
-/** Runs a program to its end and returns what it wrote to stdout. Errors: UserError when it is missing or fails, with the end of its stderr. */
+/** Runs a program to its end and returns what it wrote to stdout. Errors: UserError when it is missing or fails, with the end of what it said. */
 export async function runProgram(
   command: string,
   args: readonly string[],
@@ -54,27 +58,44 @@ export async function useProgram<T>(
     signal: options.signal,
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
-  let stderr = '';
-  child.stderr.on('data', (chunk: Buffer) => {
-    stderr = (stderr + chunk.toString()).slice(-4000);
-  });
+  let said = '';
+  const listen = (chunk: Buffer): void => {
+    said = (said + chunk.toString()).slice(-4000);
+  };
+  child.stderr.on('data', listen);
+  // Node drops what a program that has ended wrote and nobody listens for yet, and `use` may begin late.
+  const waiting = (): void => undefined;
+  child.stdout.on('readable', waiting);
   const ended = new Promise<void>((resolve, reject) => {
     child.once('error', (error) => reject(startError(command, error)));
     child.once('close', (code, signal) => {
       if (code === 0) resolve();
-      else reject(new UserError(`${command} failed (${signal ?? `exit code ${code}`}):\n${stderr.trim()}`));
+      else reject(new UserError(`${command} failed (${signal ?? `exit code ${code}`}):\n${said.trim()}`));
     });
   });
   try {
-    const reading = use(child.stdout.iterator({ destroyOnReturn: false })).finally(() =>
-      child.stdout.resume(),
-    );
+    const stdout = child.stdout.iterator({ destroyOnReturn: false });
+    const heard = options.faultsOnStdout === true ? listening(stdout, listen) : stdout;
+    const reading = use(heard).finally(() => {
+      child.stdout.off('readable', waiting);
+      child.stdout.resume();
+    });
     const [result] = await Promise.all([reading, ended]);
     return result;
   } catch (error) {
     child.kill('SIGKILL');
     await ended.catch(() => undefined);
     throw error;
+  }
+}
+
+async function* listening(
+  source: AsyncIterable<Buffer>,
+  listen: (chunk: Buffer) => void,
+): AsyncGenerator<Buffer, void, undefined> {
+  for await (const chunk of source) {
+    listen(chunk);
+    yield chunk;
   }
 }
 

@@ -42,6 +42,8 @@ export interface TransportOptions {
   readonly maxSockets?: number;
   /** Certificates (PEM) that servers may be signed by, instead of the system's. */
   readonly ca?: string;
+  /** HTTP_PROXY, HTTPS_PROXY and NO_PROXY (also in lower case) decide which proxy is asked. Default: none is. */
+  readonly proxyEnv?: Readonly<Record<string, string | undefined>>;
 }
 
 /** Whether the address that `host` stands for may be connected to. */
@@ -55,6 +57,7 @@ export function createTransport(
     keepAlive: true,
     maxSockets: options.maxSockets ?? 16,
     timeout: options.timeoutMs ?? 60_000,
+    ...(options.proxyEnv === undefined ? {} : { proxyEnv: { ...options.proxyEnv } }),
   };
   const plain = new HttpAgent(settings);
   const secure = new HttpsAgent({ ...settings, ...(options.ca === undefined ? {} : { ca: options.ca }) });

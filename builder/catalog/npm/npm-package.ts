@@ -36,24 +36,25 @@ export async function downloadNpmPackage(
   const work = await mkdtemp(join(folder, 'download-'));
   try {
     const name = `${wanted.name}@${wanted.version}`;
-    await runProgram(
-      'npm',
-      ['pack', name, '--pack-destination', work, '--fetch-retries=3', '--loglevel=error'],
-      {
-        signal,
-      },
-    );
-    const [packed] = await readdir(work);
-    if (packed === undefined) throw new UserError(`npm fetched nothing for ${name}`);
-    const actual = await integrityOf(join(work, packed));
+    const packed = await packNpmPackage(name, work, signal);
+    const actual = await integrityOf(packed);
     if (actual !== wanted.integrity) {
       throw new UserError(`${name} has the checksum ${actual}, but the recipe says ${wanted.integrity}`);
     }
-    await rename(join(work, packed), file);
+    await rename(packed, file);
     return file;
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** Has the machine's own npm put the archive of `name@version` into the empty folder `work`, and gives its path. Nothing of it runs. Errors: UserError. */
+export async function packNpmPackage(name: string, work: string, signal: AbortSignal): Promise<string> {
+  const flags = ['--pack-destination', work, '--ignore-scripts', '--fetch-retries=3', '--loglevel=error'];
+  await runProgram('npm', ['pack', name, ...flags], { signal });
+  const [packed] = await readdir(work);
+  if (packed === undefined) throw new UserError(`npm fetched nothing for ${name}`);
+  return join(work, packed);
 }
 
 /** Adds members of an npm archive to `tree`: what lies at or below `from` goes to or below `to` (both without slashes at the ends). */

@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { buildKey, recipeKey } from '../../../builder/catalog/build-key.ts';
 import { catalogFaultsError, findEntry } from '../../../builder/catalog/catalog.ts';
-import { checkCatalog } from '../../../builder/catalog/check-catalog.ts';
+import { createCatalogChecker } from '../../../builder/catalog/check-catalog.ts';
 import { textFile } from '../../../builder/catalog/file-tree.ts';
 import { loadCatalog } from '../../../builder/catalog/load-catalog.ts';
 import { parseDocument } from '../../../core/document/parse-document.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import { createTempDirectory } from '../../helpers/temp.ts';
+
+const checkCatalog = createCatalogChecker();
 
 const bottom = 'name: base\nversion: "12"\nchannels: ["12"]\ndebian: {suite: bookworm, packages: [dash]}\n';
 
