@@ -1,28 +1,21 @@
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
-import { JobFailed } from '../../core/queue/job-queue.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { type Digest, digestOf } from '../../oci/digest.ts';
 import { encodeImageConfig } from '../../oci/image-config.ts';
-import { createContentSpool } from '../../oci/layer/content-spool.ts';
 import { mediaTypes } from '../../oci/media-types.ts';
 import type { Registry } from '../../oci/registry.ts';
-import { type ImageContent, imageContent } from '../plan/image-content.ts';
-import { imageSelection, selectSource } from '../plan/select-source.ts';
-import type { SourceEntry } from '../plan/source-tree.ts';
-import { appLayer, checkDirectory } from './assembler/app-layer.ts';
+import { imageContent } from '../plan/image-content.ts';
+import { createLayerMaker, type MadeLayer } from './assembler/app-layers.ts';
 import { createBaseImageReader } from './assembler/base-image.ts';
-import { generatedEntries } from './assembler/generated-entries.ts';
 import { imageConfig, imageManifest } from './assembler/image-documents.ts';
-import { createLayerCache, layerKey } from './assembler/layer-cache.ts';
+import { createLayerCache } from './assembler/layer-cache.ts';
 import { mountLayers } from './assembler/mount-layers.ts';
-import { readOutputs } from './assembler/output-entries.ts';
-import { refuse } from './assembler/path-policy.ts';
-import { hasBlob, type PushedLayer, pushLayer } from './assembler/push-layer.ts';
+import { checkDirectory } from './assembler/path-policy.ts';
 import type { BuildEngine, EngineContext, EngineInput, EngineResult } from './engine.ts';
 
 export interface AssemblerOptions {
   readonly registry: Registry;
-  /** Where to remember which tree gave which layer; without it every build reads its source. */
+  /** Where to remember which files gave which layer; without it every build reads and compresses all of them. */
   readonly store?: ObjectStore;
   /**
    * Called when the manifest is in place and no tag is yet: returns the tags that may be set. A farm drops those that a newer build
@@ -32,53 +25,16 @@ export interface AssemblerOptions {
 }
 
 /**
- * Makes images without an engine: base layers are mounted, the app's layer is written straight from git objects or from what the
+ * Makes images without an engine: base layers are mounted, the app's layers are written straight from git objects or from what the
  * sandbox handed out, and equal input gives equal digests. Errors: JobFailed for what no retry can heal, BaseImageGone, else those of the registry.
  */
 export function createAssembler(options: AssemblerOptions): BuildEngine {
   const { registry } = options;
   const readBase = createBaseImageReader(registry);
-  const cache = options.store === undefined ? undefined : createLayerCache(options.store);
-
-  /** The app's layer, from the cache when the repository still has it. */
-  async function makeLayer(
-    input: EngineInput,
-    content: ImageContent,
-    signal: AbortSignal,
-  ): Promise<PushedLayer> {
-    const { plan } = input;
-    // Outputs have no name before they are read, so only layers of a commit alone can be skipped unread.
-    const key =
-      input.outputs === undefined
-        ? layerKey([input.source.key, imageSelection(plan), plan.directory, content.files, content.copies])
-        : undefined;
-    const known = key === undefined ? undefined : await cache?.get(key);
-    if (known !== undefined && (await hasBlob(registry, plan.repository, known.digest))) {
-      return { layer: known, store: async () => false };
-    }
-    const spool = createContentSpool();
-    try {
-      const outputs =
-        input.outputs === undefined
-          ? []
-          : await readOutputs(input.outputs, { directory: plan.directory, spool });
-      const { directory } = plan;
-      const generated = await generatedEntries(content, input.source);
-      const selected = await select(input);
-      const entries = appLayer({ directory, generated, outputs, source: input.source, selected, spool });
-      const made = await pushLayer(registry, plan.repository, entries, signal);
-      return {
-        layer: made.layer,
-        async store() {
-          const stored = await made.store();
-          if (key !== undefined) await cache?.set(key, made.layer);
-          return stored;
-        },
-      };
-    } finally {
-      await spool.close();
-    }
-  }
+  const makeLayers = createLayerMaker({
+    registry,
+    cache: options.store === undefined ? undefined : createLayerCache(options.store),
+  });
 
   return {
     name: 'assembler',
@@ -99,12 +55,14 @@ export function createAssembler(options: AssemblerOptions): BuildEngine {
     const base = await readBase(plan.base);
     const [mounts, own] = await settled([
       mountLayers(registry, plan.repository, base.layers, plan.base),
-      makeLayer(input, content, context.signal),
+      makeLayers(input, content, context.signal),
     ]);
-    const config = encodeImageConfig(imageConfig(base.config, content, own.layer));
-    const configDigest = digestOf(config);
-    const [stored] = await settled([own.store(), registry.putBlob(plan.repository, configDigest, config)]);
-    const bytes = imageManifest({ plan, base, layer: own.layer, config, annotations: input.annotations });
+    const config = encodeImageConfig(imageConfig(base.config, content, own));
+    const [stored] = await settled([
+      storeAll(own),
+      registry.putBlob(plan.repository, digestOf(config), config),
+    ]);
+    const bytes = imageManifest({ plan, base, layers: own, config, annotations: input.annotations });
     const manifest = await putManifest(plan.repository, digestOf(bytes), bytes);
     context.signal.throwIfAborted();
     const tags = (await options.beforeTags?.(input, manifest)) ?? input.tags;
@@ -113,10 +71,10 @@ export function createAssembler(options: AssemblerOptions): BuildEngine {
       manifest,
       mountedBytes: mounts.mountedBytes,
       mountedLayers: mounts.mountedLayers,
-      skippedBytes: stored ? 0 : own.layer.size,
-      skippedLayers: stored ? 0 : 1,
-      storedBytes: mounts.copiedBytes + (stored ? own.layer.size : 0),
-      storedLayers: mounts.copiedLayers + (stored ? 1 : 0),
+      skippedBytes: stored.skippedBytes,
+      skippedLayers: stored.skippedLayers,
+      storedBytes: mounts.copiedBytes + stored.storedBytes,
+      storedLayers: mounts.copiedLayers + stored.storedLayers,
     };
   }
 
@@ -130,22 +88,18 @@ export function createAssembler(options: AssemblerOptions): BuildEngine {
   }
 }
 
-/** Errors: JobFailed for paths that cannot enter an image and for a .dockerignore that cannot be understood. */
-async function select(input: EngineInput): Promise<readonly SourceEntry[]> {
-  const selection = imageSelection(input.plan);
-  if (selection.include.length === 0) return [];
-  const entries = await input.source.entries();
-  const dockerignore = await input.source.readFile('.dockerignore', 65_536);
-  let selected: ReturnType<typeof selectSource>;
-  try {
-    selected = selectSource(entries, selection, dockerignore?.toString());
-  } catch (error) {
-    if (error instanceof RangeError) throw new JobFailed(error.message, { cause: error });
-    throw error;
+async function storeAll(
+  layers: readonly MadeLayer[],
+): Promise<Pick<EngineResult, 'skippedBytes' | 'skippedLayers' | 'storedBytes' | 'storedLayers'>> {
+  const outcomes = await Promise.allSettled(layers.map(({ store }) => store()));
+  const sum = { skippedBytes: 0, skippedLayers: 0, storedBytes: 0, storedLayers: 0 };
+  for (const [index, outcome] of outcomes.entries()) {
+    if (outcome.status === 'rejected') throw outcome.reason;
+    const size = layers[index]?.layer.size ?? 0;
+    sum[outcome.value ? 'storedBytes' : 'skippedBytes'] += size;
+    sum[outcome.value ? 'storedLayers' : 'skippedLayers'] += 1;
   }
-  const [first] = selected.refused;
-  if (first !== undefined) throw refuse(Buffer.from(first.path).toString('latin1'), first.reason);
-  return selected.entries;
+  return sum;
 }
 
 /** Waits for both also when one fails, so that nothing goes on in the background after the build has ended. */

@@ -1,5 +1,6 @@
 import { parseImageReference } from '../../oci/reference.ts';
 import { appUser, imageContent } from './image-content.ts';
+import { type LayerPart, layerParts } from './layer-part.ts';
 import type { BuildPlan, PlannedBase, SourceSelection } from './plan.ts';
 import { imageSelection, workspaceSelection } from './select-source.ts';
 
@@ -32,12 +33,16 @@ export function printDockerfile(plan: BuildPlan, options: DockerfileOptions): st
   }
   lines.push(`FROM ${from(plan.base, options)}`);
   // Base images name their own user, and only root may lay files down.
-  lines.push('USER 0:0', `COPY ${owner} ${json(['app/', home])}`);
+  lines.push('USER 0:0');
+  // One layer for each part, as the assembler makes them, but for what a build stage made: COPY knows no such rule.
+  for (const part of sourceParts(plan)) lines.push(`COPY ${owner} ${json([`${part}/`, home])}`);
   if (build !== undefined) {
     for (const [source, target] of workspaceCopies(plan)) {
       lines.push(`COPY --from=build ${owner} ${json([source, target])}`);
     }
-  } else if (plan.build !== undefined) lines.push(`COPY ${owner} ${json(['outputs/', home])}`);
+  } else if (plan.build !== undefined) {
+    for (const part of layerParts) lines.push(`COPY ${owner} ${json([`outputs/${part}/`, home])}`);
+  }
   if (content.files.length + content.copies.length > 0) {
     lines.push(`COPY --chown=0:0 ${json(['appimg/', '/etc/appimg/'])}`);
   }
@@ -60,7 +65,12 @@ export interface DockerfileContext {
   /** Files of the source under another name; they must exist. */
   readonly copies: readonly { readonly path: string; readonly mode: number; readonly source: string }[];
   /** Parts of the source under a directory of the context, which must exist even when nothing is selected. */
-  readonly trees: readonly { readonly prefix: string; readonly selection: SourceSelection }[];
+  readonly trees: readonly {
+    readonly prefix: string;
+    readonly selection: SourceSelection;
+    /** Only files that `layerPart` counts to this one; undefined = all. */
+    readonly part?: LayerPart;
+  }[];
 }
 
 export function dockerfileContext(plan: BuildPlan, options: { built?: boolean } = {}): DockerfileContext {
@@ -79,10 +89,15 @@ export function dockerfileContext(plan: BuildPlan, options: { built?: boolean } 
       source: copy.source,
     })),
     trees: [
-      { prefix: 'app/', selection: imageSelection(plan) },
+      ...sourceParts(plan).map((part) => ({ prefix: `${part}/`, selection: imageSelection(plan), part })),
       ...(workspace ? [{ prefix: 'workspace/', selection: workspaceSelection(plan) }] : []),
     ],
   };
+}
+
+/** Parts that the source itself may have; where none of it enters the image, 'app' is there for the directory alone. */
+function sourceParts(plan: BuildPlan): readonly LayerPart[] {
+  return imageSelection(plan).include.length === 0 ? ['app'] : layerParts;
 }
 
 /** [path in the build stage, path in the image]. A directory's content is copied, with or without a slash at its end. */

@@ -48,7 +48,8 @@ export function appDirectories(paths: Iterable<string>, directory: string): Laye
   return [...found].map((path) => ({ type: 'directory', path, mode: 0o755, ...appOwner }));
 }
 
-function* parentsOf(path: string): Generator<string, void, undefined> {
+/** The directories above `path`, nearest first. */
+export function* parentsOf(path: string): Generator<string, void, undefined> {
   for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1)) {
     yield path.slice(0, slash);
   }

@@ -2,6 +2,7 @@ import { encodeImageManifest } from '../../../oci/encode-manifest.ts';
 import type { ImageConfig } from '../../../oci/image-config.ts';
 import type { Layer } from '../../../oci/layer.ts';
 import { type ImageContent, mergeEnvironment } from '../../plan/image-content.ts';
+import type { LayerPart } from '../../plan/layer-part.ts';
 import type { PlannedBase } from '../../plan/plan.ts';
 import type { BaseImage } from './base-image.ts';
 
@@ -11,8 +12,18 @@ const fixedTime = '1980-01-01T00:00:01Z';
 /** How many of a manifest's first layers are the base's: where a rebase cuts. */
 export const seamAnnotation = 'org.brickyard.base.layers';
 
+/** A layer of the app and what it holds, for the history. */
+export interface AppLayer {
+  readonly part: LayerPart;
+  readonly layer: Layer;
+}
+
 /** The base's config with the plan's changes laid over it, as a Dockerfile's instructions would. */
-export function imageConfig(base: ImageConfig, content: ImageContent, layer: Layer): ImageConfig {
+export function imageConfig(
+  base: ImageConfig,
+  content: ImageContent,
+  layers: readonly AppLayer[],
+): ImageConfig {
   const { config } = base;
   const change = content.config;
   const keys = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, {}]));
@@ -35,23 +46,27 @@ export function imageConfig(base: ImageConfig, content: ImageContent, layer: Lay
       Labels: { ...config.Labels, ...change.labels },
       ...(stopSignal === undefined ? {} : { StopSignal: stopSignal }),
     },
-    diffIds: [...base.diffIds, layer.diffId],
+    diffIds: [...base.diffIds, ...layers.map(({ layer }) => layer.diffId)],
     ...(base.history !== undefined && counted === base.diffIds.length
-      ? { history: [...base.history, { created: fixedTime, created_by: 'brickyard: app' }] }
+      ? { history: [...base.history, ...layers.map(({ part }) => historyOf(part))] }
       : {}),
   };
+}
+
+function historyOf(part: LayerPart): { created: string; created_by: string } {
+  return { created: fixedTime, created_by: `brickyard: ${part}` };
 }
 
 /** The manifest's bytes; all that belongs to one commit stands in its annotations. */
 export function imageManifest(image: {
   readonly plan: { readonly base: PlannedBase };
   readonly base: BaseImage;
-  readonly layer: Layer;
+  readonly layers: readonly AppLayer[];
   readonly config: Buffer;
   readonly annotations: Readonly<Record<string, string>>;
 }): Buffer {
   const { base } = image.plan;
-  const { digest, size, mediaType } = image.layer;
+  const own = image.layers.map(({ layer: { mediaType, digest, size } }) => ({ mediaType, digest, size }));
   const channel = base.name.includes(':') ? base.name.slice(base.name.indexOf(':')) : '';
   const annotations: Record<string, string> = {
     'org.opencontainers.image.base.name': `${base.repository}${channel}`,
@@ -61,7 +76,7 @@ export function imageManifest(image: {
   };
   return encodeImageManifest({
     config: image.config,
-    layers: [...image.base.layers, { mediaType, digest, size }],
+    layers: [...image.base.layers, ...own],
     annotations,
   });
 }

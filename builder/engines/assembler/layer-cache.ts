@@ -5,7 +5,7 @@ import { compressorId, type Layer } from '../../../oci/layer.ts';
 import { mediaTypes } from '../../../oci/media-types.ts';
 
 /** Raised whenever the same input would give another layer. */
-const rulesVersion = 1;
+const rulesVersion = 2;
 
 /** Remembers which layer an input gave. An entry is a hint: whoever uses it asks the registry for the blob first. */
 export interface LayerCache {
@@ -13,11 +13,20 @@ export interface LayerCache {
   set(key: string, layer: Layer): Promise<void>;
 }
 
-/** Names everything that a layer's bytes depend on. `parts` is JSON-safe. */
-export function layerKey(parts: unknown): string {
-  return createHash('sha256')
-    .update(JSON.stringify([rulesVersion, compressorId(), parts]))
-    .digest('hex');
+/**
+ * Names everything that a layer's bytes depend on: what `lines` say of each entry, our rules and the compressor. Equal keys have equal
+ * diffIDs, so a layer is found before its tar is written.
+ */
+export function layerKey(lines: Iterable<string>): string {
+  const hash = createHash('sha256').update(JSON.stringify([rulesVersion, compressorId()]));
+  let text = '';
+  for (const line of lines) {
+    text += line;
+    if (text.length < 65_536) continue;
+    hash.update(text);
+    text = '';
+  }
+  return hash.update(text).digest('hex');
 }
 
 /** Keys `cache/layers/<key>`; may be emptied at any time. */

@@ -36,3 +36,11 @@ export function isInside(path: string, directory: string): boolean {
 export function isAbove(path: string, directory: string): boolean {
   return path === '' || `${directory.slice(1)}/`.startsWith(`${path}/`);
 }
+
+/** Errors: JobFailed when `directory` would cover a part of the base instead of a place of its own. */
+export function checkDirectory(directory: string): void {
+  const clean = cleanPath(directory);
+  if (`/${clean}` !== directory || !directory.startsWith('/home/') || isAbove(clean, '/home')) {
+    throw new JobFailed(`an app's files lie below /home, not in ${JSON.stringify(directory)}`);
+  }
+}

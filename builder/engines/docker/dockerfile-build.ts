@@ -5,6 +5,7 @@ import { digestOf } from '../../../oci/digest.ts';
 import { readTar } from '../../../oci/layer/tar-reader.ts';
 import { mediaTypes } from '../../../oci/media-types.ts';
 import type { Registry } from '../../../oci/registry.ts';
+import { layerPart, layerParts } from '../../plan/layer-part.ts';
 import type { BuildPlan, PlannedBase } from '../../plan/plan.ts';
 import { dockerfileContext, printDockerfile } from '../../plan/print-dockerfile.ts';
 import { selectSource } from '../../plan/select-source.ts';
@@ -112,21 +113,24 @@ async function* contextArchive(
 
   const entries = await source.entries();
   const ignore = (await source.readFile('.dockerignore', 65_536))?.toString();
-  for (const { prefix, selection } of context.trees) {
+  for (const { prefix, selection, part } of context.trees) {
     yield directory(prefix.slice(0, -1));
     const selected = selectSource(entries, selection, ignore);
     const [refused] = selected.refused;
     if (refused !== undefined) {
       throw new JobFailed(`${JSON.stringify(refused.path)} cannot enter an image: ${refused.reason}`);
     }
-    yield* sourceFiles(source, selected.entries, (path) => `${prefix}${path}`);
+    const wanted = selected.entries.filter(
+      ({ path }) => part === undefined || layerPart(path, plan.appname) === part,
+    );
+    yield* sourceFiles(source, wanted, (path) => `${prefix}${path}`);
   }
   for (const { path, mode, source: name } of context.copies) {
     const entry = entries.find((each) => each.path === Buffer.from(name).toString('latin1'));
     if (entry === undefined) throw new JobFailed(`${JSON.stringify(name)} is not in the source`);
     yield* sourceFiles(source, [entry], () => path, mode);
   }
-  if (outputs !== undefined) yield* outputFiles(outputs, plan.directory.slice(1));
+  if (outputs !== undefined) yield* outputFiles(outputs, plan);
   yield tarEnd();
 }
 
@@ -164,16 +168,20 @@ async function* sourceFiles(
   }
 }
 
-/** What a sandbox handed out, moved from its place in the image to `outputs/`. */
-async function* outputFiles(outputs: Readable, home: string): AsyncGenerator<Buffer, void, undefined> {
+/** What a sandbox handed out, moved from its place in the image to its part below `outputs/`. */
+async function* outputFiles(outputs: Readable, plan: BuildPlan): AsyncGenerator<Buffer, void, undefined> {
+  const home = plan.directory.slice(1);
   yield directory('outputs');
+  for (const part of layerParts) yield directory(`outputs/${part}`);
   for await (const { entry, body } of readTar(outputs)) {
     const path = entry.path.replace(/\/+$/, '');
     if (path === home) continue;
     if (!path.startsWith(`${home}/`)) {
       throw new JobFailed(`output ${JSON.stringify(`/${path}`)} does not lie below /${home}`);
     }
-    const place = `outputs/${path.slice(home.length + 1)}`;
+    const inside = path.slice(home.length + 1);
+    const part = layerPart(entry.type === 'directory' ? `${inside}/` : inside, plan.appname);
+    const place = `outputs/${part}/${inside}`;
     const owner = { uid: 0, gid: 0 };
     if (entry.type === 'directory') yield directory(place);
     else if (entry.type === 'symlink') {

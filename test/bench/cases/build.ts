@@ -5,9 +5,9 @@ import { parseAppFile } from '../../../builder/appfile/parse-appfile.ts';
 import { baseImageCache, buildBaseImages } from '../../../builder/catalog/build-base-images.ts';
 import { createBaseResolver } from '../../../builder/farm/resolve-base.ts';
 import { planBuild } from '../../../builder/plan/plan-build.ts';
-import { dockerfileContext, printDockerfile } from '../../../builder/plan/print-dockerfile.ts';
 import { createRegistryClient } from '../../../oci/client.ts';
 import { startDockerd } from '../../helpers/dockerd.ts';
+import { writeDockerContext } from '../docker-context.ts';
 import { run } from '../http.ts';
 import { alternate, type Comparison, cpuSeconds } from '../measure.ts';
 import { startBrickyard } from '../peers.ts';
@@ -41,7 +41,14 @@ export async function changeOneFile(options: {
     await writeApp(app);
     await git(app, 'init', '--quiet', '--initial-branch=main');
     const context = join(scratch, 'context');
-    await writeContext(app, context, server.host, registry);
+    const appfile = parseAppFile('App.yaml', readFileSync(join(app, 'App.yaml')));
+    const { plan } = await planBuild({
+      appfile,
+      team: 'bench',
+      resolveBase: createBaseResolver(registry),
+    });
+    if (plan === undefined) throw new Error('the demo app has no plan');
+    await writeDockerContext(app, context, { plan, host: server.host });
 
     const change = async (folder: string, pair: number, side: string): Promise<void> => {
       await writeFile(join(folder, 'greeting.js'), `export const greeting = '${side} ${pair}';\n`);
@@ -104,27 +111,6 @@ async function writeApp(folder: string): Promise<void> {
       `export const part = ${JSON.stringify('x'.repeat(2_000 + index))};\n`,
     );
   }
-}
-
-/** What Brickyard prints for people who want to build by themselves. */
-async function writeContext(
-  app: string,
-  folder: string,
-  host: string,
-  registry: ReturnType<typeof createRegistryClient>,
-): Promise<void> {
-  const appfile = parseAppFile('App.yaml', readFileSync(join(app, 'App.yaml')));
-  const { plan } = await planBuild({ appfile, team: 'bench', resolveBase: createBaseResolver(registry) });
-  if (plan === undefined) throw new Error('the demo app has no plan');
-  await cp(app, join(folder, 'app'), { recursive: true, filter: (path) => !path.includes('/.git') });
-  for (const file of dockerfileContext(plan).files) {
-    await mkdir(dirname(join(folder, file.path)), { recursive: true });
-    await writeFile(join(folder, file.path), file.content, { mode: file.mode });
-  }
-  await writeFile(
-    join(folder, 'Dockerfile'),
-    printDockerfile(plan, { baseReference: (base) => `${host}/${base.repository}@${base.digest}` }),
-  );
 }
 
 function git(cwd: string, ...args: string[]): Promise<string> {

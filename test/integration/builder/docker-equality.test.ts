@@ -45,6 +45,12 @@ const files = {
   'lib/grüße.txt': 'ü',
   'lib/deep/er/file.js': 'export {};\n',
   'lib/current': { link: 'deep/er' },
+  'lib/deep/other.jar': 'of others',
+  'lib/app.jar': 'own',
+  'node_modules/a/index.js': 'export {};\n',
+  'node_modules/.bin/a': { link: '../a/index.js' },
+  'public/logo.png': 'logo',
+  'public/site.css': 'a {}\n',
   'a name with spaces "and quotes"': 'x',
   'runtime.sh': { run: '#!/bin/sh\n' },
   '.dockerignore': '*.log\n',
@@ -78,7 +84,7 @@ describe("the assembler's image and the engine's build of the generated Dockerfi
     };
     const commands = [
       'mkdir -p dist public/img target && echo 1 > dist/app.js',
-      'echo 2 > public/img/a.svg && ln -s a.svg public/img/b.svg && echo 3 > target/x.txt && echo 4 > target/y.bin',
+      'echo 2 > public/img/a.png && ln -s a.png public/img/b.svg && echo 3 > target/x.txt && echo 4 > target/y.bin',
     ];
     const build = { ...plan.build, commands, outputs };
 

@@ -99,13 +99,13 @@ function plan(base: Digest, changes: Partial<BuildPlan> = {}): BuildPlan {
 
 type File = string | { text: string; kind: SourceEntry['kind'] };
 
-/** `opened` counts how many files were read. */
+/** `opened` counts how many files were read. Ids name contents, as git's do. */
 function source(files: Record<string, File>): SourceTree & { opened: number } {
   const entries = Object.entries(files)
     .map(([path, file]) => ({
       path,
       kind: typeof file === 'string' ? ('file' as const) : file.kind,
-      id: path,
+      id: digestOf(typeof file === 'string' ? file : file.text),
     }))
     .sort((a, b) => (a.path < b.path ? -1 : 1));
   const textOf = (path: string): Buffer | undefined => {
@@ -168,8 +168,12 @@ async function inspect(registry: Registry, reference: string) {
   const config = JSON.parse(
     (await buffer((await registry.getBlob(team, manifest.config.digest)).body)).toString(),
   );
-  const top = manifest.layers.at(-1);
-  const tar = gunzipSync(await buffer((await registry.getBlob(team, top.digest)).body));
+  const { files, texts } = await readLayer(registry, manifest.layers.at(-1).digest);
+  return { descriptor, manifest, config, files, texts };
+}
+
+async function readLayer(registry: Registry, digest: Digest) {
+  const tar = gunzipSync(await buffer((await registry.getBlob(team, digest)).body));
   const files: string[] = [];
   const texts: Record<string, string> = {};
   for await (const { entry, body } of readTar(Readable.from([tar]))) {
@@ -178,7 +182,7 @@ async function inspect(registry: Registry, reference: string) {
     );
     texts[entry.path] = (await buffer(body)).toString();
   }
-  return { descriptor, manifest, config, files, texts };
+  return { files, texts };
 }
 
 describe('the assembler', () => {
@@ -425,6 +429,181 @@ describe('the assembler', () => {
       await expect(building).rejects.toMatchObject({ name: 'JobFailed' });
     },
   );
+});
+
+describe('the layers of an app', () => {
+  const java = {
+    'App.yaml': 'appname: web',
+    'classes/Web.class': 'v1',
+    'lib/readme.txt': 'not a library',
+    'lib/spring.jar': 'spring',
+    'lib/web-1.0.jar': 'own',
+    'static/logo.png': 'logo',
+  };
+
+  it('part files by how often they change, in one tree of directories that are equal in all layers', async () => {
+    const on = await setup();
+
+    await build(on, { source: source(java) });
+
+    const { manifest, config } = await inspect(on.registry, 'main');
+    const layers = await Promise.all(
+      manifest.layers.slice(1).map((layer: { digest: Digest }) => readLayer(on.registry, layer.digest)),
+    );
+    const inHome = layers.map(({ files }) => files.filter((file: string) => file.includes(' home/web/')));
+    expect(inHome).toEqual([
+      [
+        'directory 755 10001:10001 home/web/',
+        'directory 755 10001:10001 home/web/lib/',
+        'file 644 10001:10001 home/web/lib/spring.jar',
+      ],
+      [
+        'directory 755 10001:10001 home/web/',
+        'directory 755 10001:10001 home/web/static/',
+        'file 644 10001:10001 home/web/static/logo.png',
+      ],
+      [
+        'directory 755 10001:10001 home/web/',
+        'file 644 10001:10001 home/web/App.yaml',
+        'directory 755 10001:10001 home/web/classes/',
+        'file 644 10001:10001 home/web/classes/Web.class',
+        'directory 755 10001:10001 home/web/lib/',
+        'file 644 10001:10001 home/web/lib/readme.txt',
+        'file 644 10001:10001 home/web/lib/web-1.0.jar',
+      ],
+    ]);
+    expect(layers.map(({ files }) => files.some((file: string) => file.includes('etc/appimg')))).toEqual([
+      false,
+      false,
+      true,
+    ]);
+    expect(config.rootfs.diff_ids).toHaveLength(4);
+    expect(config.history.map((entry: { created_by: string }) => entry.created_by)).toEqual([
+      'base',
+      'brickyard: dependencies',
+      'brickyard: resources',
+      'brickyard: app',
+    ]);
+    expect(manifest.annotations['org.brickyard.base.layers']).toBe('1');
+  });
+
+  it('that did not change are neither read nor stored when another one does', async () => {
+    const on = await setup();
+    const first = await build(on, { source: source(java), tags: ['one'] });
+    const changed = source({ ...java, 'classes/Web.class': 'v2' });
+
+    const second = await build(on, { source: changed, tags: ['two'] });
+
+    expect(changed.opened).toBe(4);
+    expect(first).toMatchObject({ storedLayers: 3, skippedLayers: 0 });
+    expect(second).toMatchObject({ storedLayers: 1, skippedLayers: 2 });
+    const [one, two] = [await inspect(on.registry, 'one'), await inspect(on.registry, 'two')];
+    expect(two.manifest.layers.slice(0, 3)).toEqual(one.manifest.layers.slice(0, 3));
+    expect(two.manifest.layers[3].digest).not.toBe(one.manifest.layers[3].digest);
+    expect(second.skippedBytes).toBe(two.manifest.layers[1].size + two.manifest.layers[2].size);
+  });
+
+  it('are found by the hashes of their contents when a build made them, and not compressed again', async () => {
+    const on = await setup();
+    const written: string[] = [];
+    const store = {
+      ...on.store,
+      put: (...args: Parameters<typeof on.store.put>) => {
+        if (args[0].startsWith('cache/layers/')) written.push(args[0]);
+        return on.store.put(...args);
+      },
+    };
+    const step = {
+      base: plan(on.base.digest).base,
+      commands: ['make'],
+      outputs: {},
+      network: 'none' as const,
+      timeoutSeconds: 1,
+    };
+    const made = async (main: string, time: number) =>
+      build(
+        { ...on, store },
+        {
+          source: source({}),
+          plan: plan(on.base.digest, { build: step }),
+          outputs: await tarOf([
+            { name: 'home/web/lib/', type: 'directory' },
+            { name: 'home/web/lib/a.so', text: 'a' },
+            { name: 'home/web/main.js', text: main },
+            { name: 'home/web/node_modules/', type: 'directory' },
+            { name: 'home/web/node_modules/a/', type: 'directory' },
+            { name: 'home/web/node_modules/a/index.js', text: 'a' },
+            { name: 'home/web/node_modules/empty/', type: 'directory' },
+            { name: 'home/web/node_modules/.cache/time', text: String(time) },
+          ]),
+        },
+      );
+    await made('v1', 1);
+    const before = written.length;
+
+    const second = await made('v2', 2);
+
+    expect(second).toMatchObject({ storedLayers: 1, skippedLayers: 1 });
+    // Only a part that was made is remembered anew.
+    expect([before, written.length - before]).toEqual([2, 1]);
+    const { manifest, files } = await inspect(on.registry, 'main');
+    const dependencies = await readLayer(on.registry, manifest.layers[1].digest);
+    expect(dependencies.files.filter((file) => file.includes('home/web/'))).toEqual([
+      'directory 755 10001:10001 home/web/',
+      'directory 755 10001:10001 home/web/lib/',
+      'file 644 10001:10001 home/web/lib/a.so',
+      'directory 755 10001:10001 home/web/node_modules/',
+      'directory 755 10001:10001 home/web/node_modules/a/',
+      'file 644 10001:10001 home/web/node_modules/a/index.js',
+      'directory 755 10001:10001 home/web/node_modules/empty/',
+    ]);
+    expect(files.filter((file) => file.includes('home/web/'))).toEqual([
+      'directory 755 10001:10001 home/web/',
+      'file 644 10001:10001 home/web/main.js',
+      'directory 755 10001:10001 home/web/node_modules/',
+      'directory 755 10001:10001 home/web/node_modules/.cache/',
+      'file 644 10001:10001 home/web/node_modules/.cache/time',
+    ]);
+  });
+
+  it.each<[string, Record<string, File>]>([
+    ['content', { 'lib/a.jar': 'other' }],
+    ['name', { 'lib/b.jar': 'x' }],
+    ['mode', { 'lib/a.jar': { text: 'x', kind: 'executable' } }],
+    ['kind', { 'lib/a.jar': { text: 'x', kind: 'symlink' } }],
+    ['number', { 'lib/a.jar': 'x', 'lib/b.jar': 'x' }],
+  ])('are made again when a %s in them changes', async (_, files) => {
+    const on = await setup();
+    await build(on, { source: source({ 'lib/a.jar': 'x' }), tags: ['one'] });
+
+    const result = await build(on, { source: source(files), tags: ['two'] });
+
+    expect(result.storedLayers).toBe(1);
+    const [one, two] = [await inspect(on.registry, 'one'), await inspect(on.registry, 'two')];
+    expect(two.config.rootfs.diff_ids[1]).not.toBe(one.config.rootfs.diff_ids[1]);
+    expect(two.config.rootfs.diff_ids[2]).toBe(one.config.rootfs.diff_ids[2]);
+  });
+
+  it('are refused as one tree: a file of one part cannot lie below a link of another', async () => {
+    const on = await setup();
+    const forged = source({ lib: { text: '/etc', kind: 'symlink' }, 'lib/a.jar': 'x' });
+
+    await expect(build(on, { source: forged })).rejects.toThrow('below a file or a link');
+  });
+
+  it('stay out of one repository when only another one has them', async () => {
+    const on = await setup();
+    await build(on, { source: source(java) });
+    const other = source(java);
+
+    const result = await build(on, {
+      source: other,
+      plan: plan(on.base.digest, { repository: 'shop/other' }),
+    });
+
+    expect(other.opened).toBe(6);
+    expect(result).toMatchObject({ storedLayers: 3, skippedLayers: 0 });
+  });
 });
 
 describe('outputs of a build (builder.md 6, rows 10 to 12)', () => {

@@ -4,6 +4,7 @@ import { createAppFileParser } from '../../../../builder/appfile/parse-appfile.t
 import type { BuildPlan } from '../../../../builder/plan/plan.ts';
 import { planBuild } from '../../../../builder/plan/plan-build.ts';
 import { dockerfileContext, printDockerfile } from '../../../../builder/plan/print-dockerfile.ts';
+import { imageSelection } from '../../../../builder/plan/select-source.ts';
 import { base, baseReference, planOf } from './plan-fixture.ts';
 
 const nodejs = baseReference(base('nodejs:26'));
@@ -19,6 +20,8 @@ describe('printDockerfile', () => {
     ).toBe(`# Made by brickyard from App.yaml. Change App.yaml, not this file.
 FROM ${nodejs}
 USER 0:0
+COPY --chown=10001:10001 ["dependencies/","/home/shop/"]
+COPY --chown=10001:10001 ["resources/","/home/shop/"]
 COPY --chown=10001:10001 ["app/","/home/shop/"]
 COPY --chown=0:0 ["appimg/","/etc/appimg/"]
 ENV APP_NAME="shop"
@@ -67,7 +70,9 @@ CMD ["web"]
     const text = printDockerfile(plan, { baseReference, built: true });
 
     expect(text).not.toContain('RUN');
-    expect(text).toContain('COPY --chown=10001:10001 ["outputs/","/home/shop/"]');
+    for (const part of ['dependencies', 'resources', 'app']) {
+      expect(text).toContain(`COPY --chown=10001:10001 ["outputs/${part}/","/home/shop/"]`);
+    }
   });
 
   it('describes the context that it copies from', async () => {
@@ -79,10 +84,18 @@ CMD ["web"]
     expect(context.files.map((file) => file.path)).toEqual(['appimg/roles/web']);
     expect(context.copies).toEqual([{ path: 'appimg/runtime.sh', mode: 0o755, source: 'r.sh' }]);
     expect(context.trees).toEqual([
-      { prefix: 'app/', selection: { include: [], exclude: [] } },
+      { prefix: 'app/', selection: { include: [], exclude: [] }, part: 'app' },
       { prefix: 'workspace/', selection: { include: ['**'], exclude: [] } },
     ]);
     expect(dockerfileContext(plan, { built: true }).trees).toHaveLength(1);
+    const { build: _, ...unbuilt } = { ...plan, source: { include: ['**'], exclude: ['x'] } };
+    expect(dockerfileContext(unbuilt).trees).toEqual(
+      ['dependencies', 'resources', 'app'].map((part) => ({
+        prefix: `${part}/`,
+        selection: { include: ['**'], exclude: ['x'] },
+        part,
+      })),
+    );
   });
 
   it.each([
@@ -171,7 +184,7 @@ function expectedInstructions(plan: BuildPlan): string {
   const first = [
     'FROM',
     'USER',
-    'COPY',
+    ...many('COPY', imageSelection(plan).include.length === 0 ? 1 : 3),
     ...many('COPY', plan.build === undefined ? 0 : Math.max(1, outputs)),
   ];
   const own = ['org.brickyard.appname', 'org.brickyard.roles'];

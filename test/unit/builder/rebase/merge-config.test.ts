@@ -74,7 +74,8 @@ describe('mergeConfig', () => {
     fc.assert(
       fc.property(baseConfig, baseConfig, change, (before, after, config) => {
         const content = { files: [], copies: [], config };
-        const built = (base: ContainerConfig) => stored(imageConfig(stored(image(base)), content, layer));
+        const built = (base: ContainerConfig) =>
+          stored(imageConfig(stored(image(base)), content, [{ part: 'app', layer }]));
 
         const merged = mergeConfig(
           stored(image(before)).config,
