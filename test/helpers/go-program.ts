@@ -17,6 +17,10 @@ export const distributionProgram: GoProgram = {
   path: 'github.com/distribution/distribution/v3/cmd/registry',
   version: 'v3.1.2',
 };
+export const craneProgram: GoProgram = {
+  path: 'github.com/google/go-containerregistry/cmd/crane',
+  version: 'v0.20.6',
+};
 
 /**
  * The program's file, built by Go's own client from its module proxy (minutes), or as an earlier call left it. Undefined: this machine has
