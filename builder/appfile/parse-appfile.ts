@@ -16,6 +16,8 @@ export const maxAppFileBytes = 256 * 1024;
 export interface AppFileOptions {
   /** Stands in for a missing `appname`: the name of the git repository. Without it, the key is required. */
   readonly defaultAppName?: string;
+  /** Goes before the name of the file where faults show it, e.g. `services/pay/`. */
+  readonly shownIn?: string;
 }
 
 /** Parses and checks an App.yaml, of v1 or of one of Eru's formats. Never throws: everything that is wrong with it is among the faults, all at once. */
@@ -163,7 +165,7 @@ export async function readAppFile(
   }
   const [first, second] = present;
   if (first === undefined) return undefined;
-  const result = parse(first.name, first.bytes, options);
+  const result = parse(`${options.shownIn ?? ''}${first.name}`, first.bytes, options);
   if (second === undefined) return result;
   const fault = result.document.fault([], {
     code: appFileCodes.ambiguousFile,

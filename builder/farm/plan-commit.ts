@@ -12,8 +12,11 @@ import { describePlan, formatStep } from './report.ts';
 
 /** Reads a commit's App.yaml and makes the plan, telling of every fault. Errors: JobFailed when there is no plan to be had. */
 export type CommitPlanner = (input: {
+  /** `app` stands in for a missing appname. */
   request: Pick<BuildRequest, 'team' | 'app'>;
   source: SourceTree;
+  /** Of `source` in its repository, '' for the top; for messages. */
+  directory?: string;
   write: (line: string) => void;
 }) => Promise<{ plan: BuildPlan }>;
 
@@ -25,11 +28,14 @@ export function createCommitPlanner(deps: {
   /** What to tell a pusher without App.yaml, with the one that `brickyard init` would write. */
   propose: (input: { app: string; source: SourceTree; fileNames: readonly string[] }) => Promise<string>;
 }): CommitPlanner {
-  return async ({ request, source, write }) => {
+  return async ({ request, source, directory = '', write }) => {
     const started = performance.now();
     const paths = (await source.entries()).map(({ path }) => path);
     const fileNames = [...new Set(paths.map((path) => path.split('/', 1)[0] ?? ''))];
-    const parsed = await readAppFile(source, deps.parseAppFile, { defaultAppName: request.app });
+    const parsed = await readAppFile(source, deps.parseAppFile, {
+      defaultAppName: request.app,
+      shownIn: directory === '' ? '' : `${directory}/`,
+    });
     if (parsed === undefined) {
       const proposal = await deps.propose({ app: request.app, source, fileNames });
       for (const line of proposal.trimEnd().split('\n')) write(`  ${line}`);

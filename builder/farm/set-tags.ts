@@ -11,6 +11,8 @@ export interface SetTagsInput {
   readonly fixed: readonly string[];
   readonly sequence: number;
   readonly build: string;
+  /** Goes into the record, see there. */
+  readonly tree?: string;
 }
 
 export interface SetTagsResult {
@@ -43,7 +45,12 @@ export async function setTags(
       claim: await records.claim(
         repository,
         wanted,
-        { sequence: input.sequence, digest, build: input.build },
+        {
+          sequence: input.sequence,
+          digest,
+          build: input.build,
+          ...(input.tree === undefined ? {} : { tree: input.tree }),
+        },
         deps.mayTakeOver,
       ),
     })),

@@ -12,6 +12,8 @@ export interface TagRecord {
   readonly digest: Digest;
   /** Id of the build. */
   readonly build: string;
+  /** `SourceTree.key` of the image's files, where it is one of several applications of a repository. */
+  readonly tree?: string;
 }
 
 export type TagClaim =

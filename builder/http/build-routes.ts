@@ -11,6 +11,19 @@ import {
   sees,
 } from './build-access.ts';
 
+const imageSchema = Type.Object({
+  reference: Type.String(),
+  repository: Type.String(),
+  digest: Type.String(),
+  tags: Type.Array(Type.String()),
+  directory: Type.Optional(Type.String({ description: 'Of its App.yaml; left out for the top.' })),
+  unchanged: Type.Optional(
+    Type.Boolean({ description: 'Its files were those of an earlier build: the image is that one’s.' }),
+  ),
+  mountedBytes: Type.Integer(),
+  skippedBytes: Type.Integer(),
+  storedBytes: Type.Integer(),
+});
 const buildSchema = Type.Object({
   id: Type.String({ description: 'Sorts by time.' }),
   state: Type.Enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']),
@@ -23,16 +36,9 @@ const buildSchema = Type.Object({
   finishedAt: Type.Optional(Type.String({ format: 'date-time' })),
   attempts: Type.Integer(),
   error: Type.Optional(Type.String({ description: 'Why it failed or was cancelled.' })),
-  image: Type.Optional(
-    Type.Object({
-      reference: Type.String(),
-      repository: Type.String(),
-      digest: Type.String(),
-      tags: Type.Array(Type.String()),
-      mountedBytes: Type.Integer(),
-      skippedBytes: Type.Integer(),
-      storedBytes: Type.Integer(),
-    }),
+  image: Type.Optional(imageSchema),
+  images: Type.Optional(
+    Type.Array(imageSchema, { description: 'All of them, where the repository holds several applications.' }),
   ),
 });
 const listSchema = Type.Object({
@@ -179,6 +185,9 @@ function toView(build: Build): BuildView {
     ...(build.finishedAt === undefined ? {} : { finishedAt: build.finishedAt }),
     ...(build.error === undefined ? {} : { error: build.error }),
     ...(result === undefined ? {} : { image: result as unknown as BuildView['image'] & object }),
+    ...(result?.['images'] === undefined
+      ? {}
+      : { images: result['images'] as unknown as BuildView['images'] & object }),
   };
 }
 

@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import type { DocumentFault, SourceDocument } from '../../core/document/document.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { AppFileResult } from '../appfile/appfile.ts';
@@ -84,6 +85,6 @@ export async function lintRuntimeScript(
     throw error;
   }
   if (bytes === undefined) return atKey(`there is no file ${file}`);
-  const script = checkRuntimeScript(file, bytes);
+  const script = checkRuntimeScript(posix.join(posix.dirname(parsed.document.file), file), bytes);
   return script.faults.length === 0 ? undefined : script;
 }

@@ -144,6 +144,54 @@ describe('a push becomes an image', () => {
     expect(pushed.stderr).toContain('no container engine answers; start Docker or Podman, or remove them');
   });
 
+  it('builds each application of a repository when its own files changed, and none stops the others', async () => {
+    await using shop = await createWorkshop();
+    const rights: string[] = [];
+    await using farm = await startFarm({
+      ...shop,
+      authorizer: {
+        may(principal, action, repository) {
+          if (action === 'push' && repository !== 'team/mono') rights.push(`${principal.name} ${repository}`);
+          return repository !== 'team/forbidden';
+        },
+      },
+    });
+    await pushBase(farm.registry);
+    const own = appYaml.replace('appname: app\n', '');
+    const work = await createWork(join(shop.path, 'work'), {
+      'services/pay/App.yaml': own,
+      'services/pay/server.js': 'one',
+      'web/App.yaml': own,
+      'broken/App.yaml': own.replace('cmd', 'cmdd'),
+      'other/App.yaml': `appname: forbidden\n${own}`,
+      'node_modules/x/App.yaml': own,
+    });
+    const url = `${farm.url}/git/team/mono.git`;
+
+    const first = await git(work, 'push', url, 'main');
+    const failed = await endedBuild(farm);
+    const { digest } = await farm.registry.resolveManifest('team/pay', 'main');
+    const web = await farm.registry.resolveManifest('team/web', 'latest');
+    await gitOk(work, 'rm', '-rq', 'broken', 'other');
+    const commit = await commitFiles(work, { 'services/pay/server.js': 'two' });
+    const second = await git(work, 'push', url, 'main');
+
+    expect(first.stderr).toMatch(/broken │ broken\/App\.yaml:4:5 error/);
+    expect(first.stderr).toMatch(/other │ {3}✗ appname "forbidden" asks for .* may not push there/);
+    expect(failed?.error).toMatch(/^2 of 4 applications failed: broken \(.*\); other \(/);
+    expect(rights).toContain('anonymous team/pay');
+    expect(second.stderr).toMatch(/services\/pay │ {3}✓ image/);
+    expect(second.stderr).toMatch(/web │ {3}= its files are those of build [0-9a-f-]{36}: nothing to make/);
+    expect((await farm.registry.resolveManifest('team/pay', 'main')).digest).not.toBe(digest);
+    const tag = commit.slice(0, 12);
+    expect((await farm.registry.resolveManifest('team/web', tag)).digest).toBe(web.digest);
+    const [build] = await farm.builder.builds.list();
+    expect(build?.result).toMatchObject({
+      repository: 'team/pay',
+      images: [{ directory: 'services/pay' }, { directory: 'web', unchanged: true, digest: web.digest }],
+    });
+  });
+
   it('names tags after branches and git tags, and refuses a clash', async () => {
     await using shop = await createWorkshop();
     await using farm = await startFarm(shop);

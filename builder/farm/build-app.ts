@@ -1,0 +1,276 @@
+import type { Readable } from 'node:stream';
+import type { Authorizer } from '../../core/auth/authorizer.ts';
+import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import { type JobContext, JobFailed, type JobRecord } from '../../core/queue/job-queue.ts';
+import { isOciError } from '../../oci/errors.ts';
+import { formatImageReference } from '../../oci/reference.ts';
+import type { Registry } from '../../oci/registry.ts';
+import type { BuildEngine, EngineResult, Sandbox } from '../engines/engine.ts';
+import type { CommitTree, GitHost } from '../git/git-host.ts';
+import type { BuildPlan } from '../plan/plan.ts';
+import type { SourceTree } from '../plan/source-tree.ts';
+import type { ArtifactWriter } from './artifact-store.ts';
+import { type BuildRequest, repositoryOf } from './build-request.ts';
+import { tagsOfBuild, type WantedTag } from './image-tags.ts';
+import type { CommitPlanner } from './plan-commit.ts';
+import { describeLayers, formatDuration, formatStep } from './report.ts';
+import { type SetTagsResult, setTags } from './set-tags.ts';
+import { createTagRecords, type TagRecord } from './tag-records.ts';
+
+export interface AppBuildDeps {
+  readonly store: ObjectStore;
+  readonly git: Pick<GitHost, 'resolveRef'>;
+  readonly registry: Registry;
+  readonly engine: BuildEngine;
+  /** Undefined: no container engine answers, so no commands can run. */
+  readonly sandbox?: Sandbox;
+  /** The rules; asked whether a pusher may push to an image repository that is not named like the git repository. */
+  readonly authorizer: Authorizer;
+  readonly planCommit: CommitPlanner;
+  /** `host[:port]` of the configured public address: goes before what the pusher used. */
+  readonly publicHost?: string;
+  /** Base of `org.opencontainers.image.source`, e.g. `https://registry.example.com`. */
+  readonly publicUrl?: string;
+}
+
+/** What became of one application. */
+export interface AppBuildOutcome {
+  /** Of its App.yaml in the repository, '' for the top. */
+  readonly directory: string;
+  readonly repository: string;
+  readonly digest: string;
+  readonly tags: readonly string[];
+  readonly reference: string;
+  /** Undefined: its files did not change, so nothing was made. */
+  readonly engine?: EngineResult;
+}
+
+/** One application of a commit. */
+export interface AppBuildInput {
+  readonly request: BuildRequest;
+  readonly job: JobRecord;
+  readonly context: JobContext;
+  readonly commit: Pick<CommitTree, 'commit' | 'committedAt'>;
+  /** Its own files. */
+  readonly source: SourceTree;
+  readonly directory: string;
+  /** Stands in for a missing appname. */
+  readonly defaultName: string;
+  /** Image repositories of this build so far, with the folder that has each: no two applications can be one. */
+  readonly taken: Map<string, string>;
+  readonly artifacts: ArtifactWriter;
+  readonly write: (line: string) => void;
+}
+
+/**
+ * From App.yaml to the tags, telling of every step. An application in a folder of its repository is built when its files changed, or its base in a
+ * way that asks for it; the one at the top with each push. Errors: JobFailed, UserError (faults of the commit), BaseImageGone, and those of the farm.
+ */
+export async function buildApp(deps: AppBuildDeps, input: AppBuildInput): Promise<AppBuildOutcome> {
+  const started = performance.now();
+  const { request, job, context, commit, source, directory, write } = input;
+  const { signal } = context;
+  const { plan } = await deps.planCommit({
+    request: { team: request.team, app: input.defaultName },
+    source,
+    directory,
+    write,
+  });
+  takeRepository(input, plan);
+  checkRights(deps.authorizer, request, plan);
+  const tags = tagsOfBuild(request, commit.commit);
+  const records = createTagRecords(deps.store);
+  const mayTakeOver = createTakeOver(deps.git);
+  await refuseClash(records, plan.repository, tags.moving[0], mayTakeOver);
+  signal.throwIfAborted();
+
+  const known = directory === '' ? undefined : await unchangedImage(deps, input, plan, tags.moving[0]);
+  if (known !== undefined) write(`  = its files are those of build ${known.build}: nothing to make`);
+  const engine = known === undefined ? await makeImage(deps, input, plan) : undefined;
+  const digest = known?.digest ?? (engine as EngineResult).manifest.digest;
+
+  const tagging = performance.now();
+  const set = await setTags(
+    { registry: deps.registry, records, mayTakeOver, confirm: () => context.confirmLease() },
+    {
+      repository: plan.repository,
+      digest,
+      moving: tags.moving,
+      fixed: tags.fixed,
+      sequence: request.sequence,
+      build: known?.build ?? job.id,
+      ...(directory === '' ? {} : { tree: source.key }),
+    },
+  );
+  reportTags(write, set, performance.now() - tagging);
+  const reference = referenceOf(deps, request, plan, set.set[0]);
+  const how = known === undefined ? 'built' : 'done';
+  write(`\n  ${reference}\n  ${digest}\n  ${how} in ${formatDuration(performance.now() - started)}`);
+  return {
+    directory,
+    repository: plan.repository,
+    digest,
+    tags: set.set,
+    reference,
+    ...(engine === undefined ? {} : { engine }),
+  };
+}
+
+async function makeImage(deps: AppBuildDeps, input: AppBuildInput, plan: BuildPlan): Promise<EngineResult> {
+  const { context, source, write } = input;
+  const outputs = await runCommands(deps, input, plan);
+  const assembling = performance.now();
+  const result = await deps.engine.build(
+    {
+      plan,
+      source,
+      ...(outputs === undefined ? {} : { outputs }),
+      annotations: annotationsOf(deps, input, plan),
+      // Tags are set by the farm: it knows which push is the newer one.
+      tags: [],
+    },
+    { signal: context.signal, log: write },
+  );
+  write(formatStep('image', describeLayers(result), performance.now() - assembling));
+  return result;
+}
+
+/** The image that an earlier push made of the same files, when it is the one that its tag should have and is still there. */
+async function unchangedImage(
+  deps: AppBuildDeps,
+  { request, job, source }: AppBuildInput,
+  plan: BuildPlan,
+  wanted: WantedTag | undefined,
+): Promise<TagRecord | undefined> {
+  if (wanted === undefined) return undefined;
+  const record = await createTagRecords(deps.store).read(plan.repository, wanted.tag);
+  if (record === undefined || record.source !== wanted.source || record.tree !== source.key) return undefined;
+  // The same push once more asks for a new image, unless this very build made it before its worker died.
+  if (record.sequence >= request.sequence && record.build !== job.id) return undefined;
+  try {
+    await deps.registry.resolveManifest(plan.repository, record.digest);
+    return record;
+  } catch (error) {
+    if (isOciError(error, 'MANIFEST_UNKNOWN') || isOciError(error, 'NAME_UNKNOWN')) return undefined;
+    throw error;
+  }
+}
+
+function takeRepository({ taken, directory }: AppBuildInput, plan: BuildPlan): void {
+  const other = taken.get(plan.repository);
+  if (other === undefined) taken.set(plan.repository, directory);
+  else {
+    const place = other === '' ? 'at the top' : `in ${other}`;
+    throw new JobFailed(`the App.yaml ${place} has the appname "${plan.appname}" too; write another one`);
+  }
+}
+
+/** Returns what `build` made; undefined where only tests ran, or nothing. */
+async function runCommands(
+  deps: AppBuildDeps,
+  { source, context, write, artifacts, directory }: AppBuildInput,
+  plan: BuildPlan,
+): Promise<Readable | undefined> {
+  const { build, test } = plan;
+  if (build === undefined && test === undefined) return undefined;
+  if (deps.sandbox === undefined) {
+    throw new JobFailed(
+      'App.yaml has build: or test: commands but no container engine answers; start Docker or Podman, or remove them',
+    );
+  }
+  const started = performance.now();
+  const outputs = await deps.sandbox.run(
+    {
+      plan,
+      ...(build === undefined ? {} : { step: build }),
+      ...(test === undefined ? {} : { test }),
+      source,
+      async keep(kept) {
+        const below = directory === '' ? '' : `${directory}/`;
+        await artifacts.add(kept.map(({ path, content }) => ({ path: below + path, content })));
+        if (kept.length > 0) write(`  │ kept ${count(kept.length, 'artifact')}: brickyard builds artifacts`);
+      },
+    },
+    { signal: context.signal, log: (line) => write(`  │ ${line}`) },
+  );
+  const ran = [
+    ...(build === undefined ? [] : [count(build.commands.length, 'command')]),
+    ...(test === undefined ? [] : [`${count(test.commands.length, 'test command')}`]),
+  ];
+  const name = build === undefined ? 'test' : 'build';
+  write(formatStep(name, ran.join(', '), performance.now() - started));
+  if (build !== undefined) return outputs;
+  outputs.destroy();
+  return undefined;
+}
+
+function count(number: number, word: string): string {
+  return `${number} ${word}${number === 1 ? '' : 's'}`;
+}
+
+function checkRights(authorizer: Authorizer, request: BuildRequest, plan: BuildPlan): void {
+  if (plan.repository === repositoryOf(request)) return;
+  const principal = { name: request.pusher, anonymous: request.pusher === 'anonymous' };
+  if (authorizer.may(principal, 'push', plan.repository)) return;
+  throw new JobFailed(
+    `appname "${plan.appname}" asks for the image repository ${plan.repository}, and ${request.pusher} may not push there`,
+  );
+}
+
+/** Early, before anything is built. */
+async function refuseClash(
+  records: ReturnType<typeof createTagRecords>,
+  repository: string,
+  wanted: { tag: string; source: string } | undefined,
+  mayTakeOver: (source: string) => Promise<boolean>,
+): Promise<void> {
+  if (wanted === undefined) return;
+  const record = await records.read(repository, wanted.tag);
+  if (record === undefined || record.source === wanted.source || (await mayTakeOver(record.source))) return;
+  throw new JobFailed(
+    `the tag ${repository}:${wanted.tag} belongs to ${record.source}; rename the branch or tag, or delete the other one`,
+  );
+}
+
+/** A tag is free again when the ref that held it is gone. */
+function createTakeOver(git: Pick<GitHost, 'resolveRef'>): (source: string) => Promise<boolean> {
+  return async (source) => {
+    const match = /^([^ /]+)\/([^ /]+) (refs\/.+)$/.exec(source);
+    if (match === null) return false;
+    const [, team = '', app = '', ref = ''] = match;
+    return (await git.resolveRef(team, app, ref)) === undefined;
+  };
+}
+
+function annotationsOf(
+  deps: AppBuildDeps,
+  { request, commit }: AppBuildInput,
+  plan: BuildPlan,
+): Record<string, string> {
+  const annotations: Record<string, string> = {
+    'org.opencontainers.image.created': commit.committedAt.toISOString(),
+    'org.opencontainers.image.revision': commit.commit,
+    'org.opencontainers.image.title': plan.appname,
+  };
+  if (deps.publicUrl !== undefined) {
+    const base = deps.publicUrl.replace(/\/+$/, '');
+    annotations['org.opencontainers.image.source'] = `${base}/git/${repositoryOf(request)}.git`;
+  }
+  return annotations;
+}
+
+function reportTags(write: (line: string) => void, set: SetTagsResult, milliseconds: number): void {
+  write(formatStep('tags', set.set.join(', ') || 'none', milliseconds));
+  for (const tag of set.superseded) write(`  ! ${tag} stays where it is: a newer push has it`);
+  for (const { tag, with: record } of set.clashes)
+    write(`  ! ${tag} is left alone: it belongs to ${record.source}`);
+}
+
+function referenceOf(deps: AppBuildDeps, request: BuildRequest, plan: BuildPlan, tag = ''): string {
+  const host = deps.publicHost ?? request.host;
+  return formatImageReference({
+    repository: plan.repository,
+    ...(host === undefined ? {} : { host }),
+    ...(tag === '' ? {} : { tag }),
+  });
+}
