@@ -1,11 +1,13 @@
-import type { BaseImageProgress } from '../builder/catalog/build-base-images.ts';
+import type { BaseImageProgress } from '../builder/catalog/level-context.ts';
 import type { Progress } from './progress.ts';
 
 const stepWords: Readonly<Record<Exclude<BaseImageProgress['step'], 'done'>, string>> = {
   download: 'fetching packages',
   unpack: 'laying out files',
+  install: 'running static.sh',
   compress: 'compressing',
   push: 'pushing',
+  test: 'trying',
 };
 
 /** Shows base images in the making. An entry's step ends when its next one begins, whatever was counted of it: what is cached is passed over. */

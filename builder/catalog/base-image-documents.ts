@@ -3,6 +3,7 @@ import type { ImageConfig } from '../../oci/image-config.ts';
 import type { Layer } from '../../oci/layer.ts';
 import type { BaseImage } from '../engines/assembler/base-image.ts';
 import { mergeEnvironment } from '../plan/image-content.ts';
+import type { BaseFile } from './base-file.ts';
 import type { CatalogEntry } from './catalog.ts';
 
 /** The key of the recipe that made an image: equal keys, nothing to do. */
@@ -10,6 +11,12 @@ export const recipeAnnotation = 'org.brickyard.base.recipe';
 
 /** An entry's promise about its libraries; see `contract` in base.yaml. */
 export const contractAnnotation = 'org.brickyard.base.abi';
+
+/** Whether an app may be moved to a newer image: `compatible`, `minor` or `never`; absent = never. */
+export const rebaseAnnotation = 'org.brickyard.base.rebase';
+
+/** JSON of `deprecation` in base.yaml: `{level, since?, sunset?, replacement?}`; absent = none. */
+export const deprecationAnnotation = 'org.brickyard.base.deprecation';
 
 const fixedTime = '1980-01-01T00:00:01Z';
 
@@ -23,16 +30,21 @@ export function baseImageConfig(
   layer: Layer,
   architecture: string,
 ): ImageConfig {
-  const { environment, command, name, version } = entry.file;
-  const cmd = command ?? parent?.config.Cmd;
+  const { environment, command, name, version, user, workdir, expose = [] } = entry.file;
+  const below = parent?.config;
+  const ports = expose.map((port) => (/\/(?:tcp|udp)$/.test(String(port)) ? String(port) : `${port}/tcp`));
+  const exposed = { ...below?.ExposedPorts, ...Object.fromEntries(ports.map((port) => [port, {}])) };
   return {
     architecture,
     os: 'linux',
     created: fixedTime,
     config: {
-      Env: mergeEnvironment(parent?.config.Env ?? [], environment ?? {}),
-      ...(cmd === undefined ? {} : { Cmd: cmd }),
-      Labels: { ...parent?.config.Labels, 'org.brickyard.base': `${name}:${entry.file.channels[0]}` },
+      Env: mergeEnvironment(below?.Env ?? [], environment ?? {}),
+      ...given('User', user ?? below?.User),
+      ...given('WorkingDir', workdir ?? below?.WorkingDir),
+      ...given('Cmd', command ?? below?.Cmd),
+      ...given('ExposedPorts', Object.keys(exposed).length === 0 ? undefined : exposed),
+      Labels: { ...below?.Labels, 'org.brickyard.base': `${name}:${entry.file.channels[0]}` },
     },
     diffIds: [...(parent?.diffIds ?? []), layer.diffId],
     history: [
@@ -40,6 +52,10 @@ export function baseImageConfig(
       { created: fixedTime, created_by: `brickyard: ${name} ${version}` },
     ],
   };
+}
+
+function given<K extends string, V>(name: K, value: V | undefined): { [name in K]?: V } {
+  return value === undefined ? {} : ({ [name]: value } as { [name in K]?: V });
 }
 
 export function baseImageManifest(image: {
@@ -57,8 +73,10 @@ export function baseImageManifest(image: {
     [recipeAnnotation]: image.recipe,
     'org.opencontainers.image.title': file.name,
     'org.opencontainers.image.version': file.version,
-    ...(file.description === undefined ? {} : { 'org.opencontainers.image.description': file.description }),
-    ...(file.contract === undefined ? {} : { [contractAnnotation]: file.contract.abi }),
+    ...given('org.opencontainers.image.description', file.description),
+    ...given(contractAnnotation, file.contract?.abi),
+    ...given(rebaseAnnotation, file.contract?.rebase),
+    ...given(deprecationAnnotation, deprecation(file)),
     ...(below === undefined
       ? {}
       : {
@@ -71,4 +89,10 @@ export function baseImageManifest(image: {
     layers: [...(base?.layers ?? []), { mediaType, digest, size }],
     annotations,
   });
+}
+
+function deprecation({ deprecation: stated }: BaseFile): string | undefined {
+  if (stated === undefined) return undefined;
+  const { level, since, sunset, replacement } = stated;
+  return JSON.stringify({ level, since, sunset, replacement });
 }

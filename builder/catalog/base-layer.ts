@@ -5,13 +5,13 @@ import type { LayerEntry } from '../../oci/layer/entry.ts';
 import { compileGlob } from '../plan/glob.ts';
 import type { BaseFileNpm } from './base-file.ts';
 import type { CatalogEntry } from './catalog.ts';
-import { downloadDebianPackages } from './debian/apt.ts';
+import type { DebianDownloads } from './debian/downloads.ts';
 import { layOut } from './debian/lay-out.ts';
 import { type InstalledPackage, readPackage } from './debian/read-package.ts';
 import { createFileTree, type FileTree, symlink } from './file-tree.ts';
 import { addNpmFiles, downloadNpmPackage } from './npm/npm-package.ts';
 import { addSources } from './sources/add-sources.ts';
-import type { SourceFetcher } from './sources/source-fetcher.ts';
+import type { FetchedSource, SourceFetcher } from './sources/source-fetcher.ts';
 
 export interface BaseLayerContext {
   /** Downloads are kept here between builds. */
@@ -19,18 +19,21 @@ export interface BaseLayerContext {
   readonly fetcher: SourceFetcher;
   /** `amd64`, `arm64`. */
   readonly architecture: string;
+  readonly downloads: DebianDownloads;
   readonly spool: ContentSpool;
   readonly signal: AbortSignal;
-  onStep(step: string, done: number, total: number): void;
+  onStep(step: 'download' | 'unpack', done: number, total: number): void;
 }
 
 export interface BaseLayerFiles {
   readonly entries: readonly LayerEntry[];
   /** What was fetched, exactly, e.g. `tini 0.19.0-1+b3 <sha256>`: equal lists, equal layers. */
   readonly sources: readonly string[];
+  /** What only static.sh sees, under its name. */
+  readonly offered: readonly FetchedSource[];
 }
 
-/** Fetches an entry's sources and puts its one layer together. Errors: UserError. */
+/** Fetches an entry's sources and puts together what of its one layer needs no container engine. Errors: UserError. */
 export async function makeBaseLayer(
   entry: CatalogEntry,
   staticFiles: readonly LayerEntry[],
@@ -41,13 +44,13 @@ export async function makeBaseLayer(
   }
   const tree = createFileTree();
   const sources = [...(await addDebian(tree, entry, context)), ...(await addNpm(tree, entry, context))];
-  const { keys } = await addSources(tree, entry, context);
+  const { keys, offered } = await addSources(tree, entry, context);
   sources.push(...keys);
   for (const file of staticFiles) {
     if (file.type === 'directory') tree.add(file);
     else tree.replace(file);
   }
-  return { entries: tree.sorted(), sources };
+  return { entries: tree.sorted(), sources, offered };
 }
 
 async function addDebian(
@@ -58,13 +61,9 @@ async function addDebian(
   const { debian } = entry.file;
   if (debian === undefined) return [];
   const { spool, signal, architecture } = context;
-  const { packages, sources } = await downloadDebianPackages(
+  const { packages, sources } = await context.downloads.download(
     { suite: debian.suite, architecture, packages: debian.packages },
-    {
-      folder: join(context.cacheDir, 'apt', `${debian.suite}-${architecture}`),
-      signal,
-      onProgress: (done, total) => context.onStep('download', done, total),
-    },
+    { signal, onProgress: (done, total) => context.onStep('download', done, total) },
   );
   const excludes = debian.exclude ?? [];
   const excluded = createExclusion(excludes);

@@ -1,34 +1,22 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { JobFailed } from '../../core/queue/job-queue.ts';
 import { UserError } from '../../core/user-error.ts';
-import { type Digest, digestOf } from '../../oci/digest.ts';
-import { isOciError } from '../../oci/errors.ts';
-import { encodeImageConfig } from '../../oci/image-config.ts';
-import { createContentSpool } from '../../oci/layer/content-spool.ts';
-import type { Layer } from '../../oci/layer.ts';
-import { parseManifest } from '../../oci/manifest.ts';
-import { mediaTypes } from '../../oci/media-types.ts';
+import { createLimit } from '../../oci/copy/limit.ts';
+import type { Digest } from '../../oci/digest.ts';
 import type { Registry } from '../../oci/registry.ts';
-import { type BaseImage, createBaseImageReader } from '../engines/assembler/base-image.ts';
-import { mountLayers } from '../engines/assembler/mount-layers.ts';
-import { pushLayer } from '../engines/assembler/push-layer.ts';
+import { createBaseImageReader } from '../engines/assembler/base-image.ts';
 import { BaseImageGone } from '../engines/base-image-gone.ts';
-import { baseImageConfig, baseImageManifest, recipeAnnotation } from './base-image-documents.ts';
-import { makeBaseLayer } from './base-layer.ts';
-import { buildKey, recipeKey } from './build-key.ts';
+import { ContainerApiError } from '../engines/docker/container-api.ts';
+import type { LevelSandbox } from '../engines/level-sandbox.ts';
+import { BaseImagesFailed, type LevelFailure } from './base-images-failed.ts';
+import { buildLevel, type LevelImageBuilt } from './build-level.ts';
 import { type CatalogEntry, catalogFaultsError, findEntry, lineOf } from './catalog.ts';
+import { createDebianDownloads } from './debian/downloads.ts';
+import { type BaseImageProgress, EngineMissing, type LevelContext } from './level-context.ts';
 import { loadCatalog } from './load-catalog.ts';
+import { channelGroups, type LevelOutcome, moveChannels } from './move-channels.ts';
 import type { CatalogMirrors } from './sources/mirror-addresses.ts';
-import { createSourceFetcher, type SourceFetcher, type SourceStore } from './sources/source-fetcher.ts';
-import { readStaticFiles } from './static-files.ts';
-
-export interface BaseImageProgress {
-  /** The entry's id, `jdk:17`. */
-  readonly name: string;
-  readonly step: 'download' | 'unpack' | 'compress' | 'push' | 'done';
-  readonly done: number;
-  readonly total: number;
-}
+import { createSourceFetcher, type SourceStore } from './sources/source-fetcher.ts';
 
 export interface BuildBaseImagesOptions {
   /** Of several, entries of a later one stand in for those of an earlier one. */
@@ -46,7 +34,10 @@ export interface BuildBaseImagesOptions {
   readonly sourceStore?: SourceStore;
   /** Sources come from the cache and `sourceStore` only. Default false. */
   readonly offline?: boolean;
+  /** The container engine, asked for when the first level needs it. Default: there is none. */
+  readonly sandbox?: () => Promise<LevelSandbox | undefined>;
   readonly onProgress?: (progress: BaseImageProgress) => void;
+  /** What whoever builds should know. */
   readonly log?: (line: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -64,45 +55,164 @@ export interface BuiltBaseImage {
   readonly layerBytes: number;
 }
 
+/** Scripts and tests at the same time: each may use as much as a build. */
+const runsAtOnce = 2;
+
+/** Lines of a script's output that an error shows. */
+const shownLines = 25;
+
 /**
- * Brings the catalog's images into the registry, parents first. An entry whose recipe and parent are those of the image in its first channel is left alone.
- * Errors: UserError (faults in the catalog with file and line, missing programs, downloads, a parent that somebody deletes meanwhile), and those of the registry.
+ * Brings the catalog's images into the registry, parents first. An entry whose recipe and parent are those of the image in its first channel is left alone; a
+ * level that comes out as it was stops the wave there. Channels move last: those of an entry and of all that changed on top of it together, once all of
+ * these were made and tried. Errors: UserError (faults in the catalog with file and line), BaseImagesFailed when a level could not be made (others were), and
+ * those of the registry.
  */
 export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<readonly BuiltBaseImage[]> {
-  const { entries, mirrors } = await wantedEntries(options);
-  const architecture = options.architecture ?? (process.arch === 'x64' ? 'amd64' : process.arch);
+  const { all, wanted, mirrors } = await wantedEntries(options);
   const controller = new AbortController();
-  const signal = AbortSignal.any([
-    controller.signal,
-    ...(options.signal === undefined ? [] : [options.signal]),
-  ]);
-  const readBase = createBaseImageReader(options.registry);
+  const output = createOutput();
   const fetcher = createSourceFetcher({
     folder: options.cacheDir,
     mirrors,
     offline: options.offline === true,
     ...(options.sourceStore === undefined ? {} : { store: options.sourceStore }),
   });
-  const started = new Map<string, Promise<BuiltBaseImage>>();
-  for (const entry of entries) {
-    const parent = entry.parent === undefined ? undefined : started.get(entry.parent);
-    started.set(entry.id, buildEntry(entry, parent, { ...options, architecture, signal, readBase, fetcher }));
+  const context = createContext(options, {
+    fetcher,
+    failed: controller.signal,
+    output: (entry, line) => output.add(entry, line),
+  });
+  const started = new Map<string, Promise<LevelImageBuilt>>();
+  const built: LevelImageBuilt[] = [];
+  const failures = new Map<string, LevelFailure>();
+  let fatal: { readonly error: unknown } | undefined;
+  for (const entry of wanted) {
+    const below = started.get(entry.parent ?? '');
+    const suite = lineOf(all, entry)[0]?.file.debian?.suite;
+    const level = buildLevel(entry, { below, suite }, context);
+    started.set(entry.id, level);
+    level.then(
+      (image) => built.push(image),
+      (error: unknown) => {
+        const parent = failures.get(entry.parent ?? '')?.entry;
+        const failure =
+          parent === undefined ? toFailure(entry, error, output.last(entry)) : blocked(entry, parent);
+        if (failure !== undefined) failures.set(entry.id, failure);
+        else fatal ??= { error };
+        if (failure === undefined) controller.abort();
+      },
+    );
   }
-  try {
-    return await Promise.all(started.values());
-  } catch (error) {
-    controller.abort();
-    await Promise.allSettled(started.values());
-    if (!(error instanceof BaseImageGone)) throw error;
-    throw new UserError(`${error.message}; no channel was moved to it, run this again`, { cause: error });
-  } finally {
-    fetcher.close();
-  }
+  await Promise.allSettled(started.values());
+  fetcher.close();
+  options.signal?.throwIfAborted();
+  if (fatal !== undefined) throw fatal.error;
+  const held = await moveGroups({ wanted, built, failures }, options.registry);
+  const images = built.map(toResult);
+  if (failures.size > 0) throw new BaseImagesFailed([...failures.values()], images, held);
+  return images;
 }
 
-async function wantedEntries(
+/** Undefined for what is no fault of the level alone. */
+function toFailure(entry: CatalogEntry, error: unknown, output: readonly string[]): LevelFailure | undefined {
+  if (error instanceof EngineMissing) return { kind: 'no engine', entry };
+  const kinds = [UserError, JobFailed, BaseImageGone, ContainerApiError];
+  if (!(error instanceof Error) || !kinds.some((kind) => error instanceof kind)) return undefined;
+  return { kind: 'failed', entry, error, output };
+}
+
+function blocked(entry: CatalogEntry, below: CatalogEntry): LevelFailure {
+  return { kind: 'blocked', entry, below };
+}
+
+/** Moves the channels of all groups in which nothing failed; returns the entries with new images whose channels stay. */
+async function moveGroups(
+  run: {
+    readonly wanted: readonly CatalogEntry[];
+    readonly built: readonly LevelImageBuilt[];
+    readonly failures: ReadonlyMap<string, LevelFailure>;
+  },
+  registry: Registry,
+): Promise<readonly CatalogEntry[]> {
+  const images = new Map(run.built.map((image) => [image.entry.id, image]));
+  const outcomes = run.wanted.map((entry): LevelOutcome => {
+    const failure = run.failures.get(entry.id);
+    if (failure !== undefined) return { entry, state: failure.kind === 'failed' ? 'failed' : 'not built' };
+    return { entry, state: images.get(entry.id)?.changed === true ? 'changed' : 'unchanged' };
+  });
+  const held: CatalogEntry[] = [];
+  for (const group of channelGroups(outcomes)) {
+    const failed = group.some(({ state }) => state === 'failed');
+    for (const { entry } of group) {
+      const image = images.get(entry.id);
+      if (image === undefined) continue;
+      if (failed) held.push(entry);
+      else await moveChannels(registry, image);
+    }
+  }
+  return held;
+}
+
+function toResult({ entry, digest, tag, layerBytes }: LevelImageBuilt): BuiltBaseImage {
+  const { name, channels } = entry.file;
+  return {
+    name,
+    id: entry.id,
+    repository: entry.repository,
+    digest,
+    tags: tag === undefined ? channels : [...channels, tag],
+    built: tag !== undefined,
+    layerBytes,
+  };
+}
+
+function createContext(
   options: BuildBaseImagesOptions,
-): Promise<{ readonly entries: readonly CatalogEntry[]; readonly mirrors: CatalogMirrors }> {
+  own: Pick<LevelContext, 'fetcher' | 'output'> & { readonly failed: AbortSignal },
+): LevelContext {
+  const { registry, cacheDir, onProgress, log } = options;
+  let sandbox: Promise<LevelSandbox | undefined> | undefined;
+  return {
+    registry,
+    cacheDir,
+    architecture: options.architecture ?? (process.arch === 'x64' ? 'amd64' : process.arch),
+    update: options.update === true,
+    signal: AbortSignal.any([own.failed, ...(options.signal === undefined ? [] : [options.signal])]),
+    readBase: createBaseImageReader(registry),
+    fetcher: own.fetcher,
+    downloads: createDebianDownloads(cacheDir),
+    async sandbox() {
+      sandbox ??= options.sandbox?.() ?? Promise.resolve(undefined);
+      return sandbox;
+    },
+    runs: createLimit(runsAtOnce),
+    onProgress: (progress) => onProgress?.(progress),
+    output: (entry, line) => own.output(entry, line),
+    note: (line) => log?.(line),
+  };
+}
+
+/** The last lines of each entry's scripts and tests, for an error. */
+function createOutput(): {
+  add(entry: CatalogEntry, line: string): void;
+  last(entry: CatalogEntry): readonly string[];
+} {
+  const lines = new Map<string, string[]>();
+  return {
+    add({ id }, line) {
+      const known = lines.get(id) ?? [];
+      if (known.push(line) > shownLines) known.shift();
+      lines.set(id, known);
+    },
+    last: ({ id }) => lines.get(id) ?? [],
+  };
+}
+
+async function wantedEntries(options: BuildBaseImagesOptions): Promise<{
+  readonly all: readonly CatalogEntry[];
+  readonly wanted: readonly CatalogEntry[];
+  readonly mirrors: CatalogMirrors;
+}> {
   const catalog = await loadCatalog(options.catalogDir);
   if (catalog.entries.length === 0) throw catalogFaultsError(catalog, options.catalogDir);
   const { entries, mirrors } = catalog;
@@ -113,136 +223,7 @@ async function wantedEntries(
   for (const { id, file } of wanted) {
     if (file.untested !== undefined) options.log?.(`${id} is untested: ${file.untested}`);
   }
-  return { entries: entries.filter((entry) => wanted.has(entry)), mirrors };
-}
-
-interface EntryContext extends BuildBaseImagesOptions {
-  readonly architecture: string;
-  readonly signal: AbortSignal;
-  readonly readBase: ReturnType<typeof createBaseImageReader>;
-  readonly fetcher: SourceFetcher;
-}
-
-async function buildEntry(
-  entry: CatalogEntry,
-  parent: Promise<BuiltBaseImage> | undefined,
-  context: EntryContext,
-): Promise<BuiltBaseImage> {
-  const { registry, architecture } = context;
-  const { id } = entry;
-  const { name, channels } = entry.file;
-  const report = (step: BaseImageProgress['step'], done: number, total: number): void =>
-    context.onProgress?.({ name: id, step, done, total });
-  const staticFiles = await readStaticFiles(entry);
-  const current = await currentImage(registry, entry);
-  const recipeFor = (digest: Digest | undefined): string =>
-    recipeKey({ entry, staticFiles, parent: digest, architecture });
-
-  // The layer does not depend on the parent, so it is made while the parent is: with most of a level's time spent in downloads
-  // and compression, two levels take little longer than the slower one. It is only started early when it surely will be needed.
-  const early = current === undefined || context.update === true ? makeLayer() : undefined;
-  early?.catch(() => undefined);
-  const below = await parent;
-  const recipe = recipeFor(below?.digest);
-  if (current?.recipe === recipe && context.update !== true) {
-    report('done', 1, 1);
-    return {
-      name,
-      id,
-      repository: entry.repository,
-      digest: current.digest,
-      tags: channels,
-      built: false,
-      layerBytes: 0,
-    };
-  }
-  const { layer, sources } = await (early ?? makeLayer());
-  report('push', 0, 1);
-  const base = below === undefined ? undefined : await context.readBase(below);
-  if (below !== undefined && base !== undefined) {
-    await mountLayers(registry, entry.repository, base.layers, below);
-  }
-  const key = buildKey(recipe, sources);
-  const image = await pushImage({ entry, base, below, layer, recipe, key, sources }, context);
-  report('done', 1, 1);
-  return { ...image, layerBytes: layer.size };
-
-  async function makeLayer(): Promise<{ layer: Layer; sources: readonly string[] }> {
-    await mkdir(context.cacheDir, { recursive: true });
-    const spool = createContentSpool({ folder: context.cacheDir, memoryBytes: 32 * 1024 * 1024 });
-    try {
-      const files = await makeBaseLayer(entry, staticFiles, {
-        cacheDir: context.cacheDir,
-        fetcher: context.fetcher,
-        architecture,
-        spool,
-        signal: context.signal,
-        onStep: (step, done, total) => report(step as BaseImageProgress['step'], done, total),
-      });
-      const total = files.entries.length;
-      let done = 0;
-      function* counted() {
-        for (const file of files.entries) {
-          if (done % 200 === 0) report('compress', done, total);
-          done += 1;
-          yield file;
-        }
-      }
-      const { layer, store } = await pushLayer(registry, entry.repository, counted(), context.signal);
-      await store();
-      report('compress', total, total);
-      return { layer, sources: files.sources };
-    } finally {
-      await spool.close();
-    }
-  }
-}
-
-/** What the first channel points to; the recipe is '' for an image that somebody else pushed. */
-async function currentImage(
-  registry: Registry,
-  entry: CatalogEntry,
-): Promise<{ digest: Digest; recipe: string } | undefined> {
-  try {
-    const { bytes, descriptor } = await registry.getManifest(entry.repository, entry.file.channels[0] ?? '');
-    const manifest = parseManifest(bytes, descriptor.mediaType);
-    return { digest: descriptor.digest, recipe: manifest.annotations?.[recipeAnnotation] ?? '' };
-  } catch (error) {
-    if (isOciError(error, 'MANIFEST_UNKNOWN') || isOciError(error, 'NAME_UNKNOWN')) return undefined;
-    throw error;
-  }
-}
-
-async function pushImage(
-  image: {
-    readonly entry: CatalogEntry;
-    readonly base: BaseImage | undefined;
-    readonly below: BuiltBaseImage | undefined;
-    readonly layer: Layer;
-    readonly recipe: string;
-    readonly key: string;
-    readonly sources: readonly string[];
-  },
-  context: EntryContext,
-): Promise<Omit<BuiltBaseImage, 'layerBytes'>> {
-  const { entry } = image;
-  const { registry, architecture } = context;
-  const config = encodeImageConfig(baseImageConfig(entry, image.base?.config, image.layer, architecture));
-  await registry.putBlob(entry.repository, digestOf(config), config);
-  const bytes = baseImageManifest({ ...image, config });
-  const digest = digestOf(bytes);
-  await registry.putManifest(entry.repository, digest, bytes, mediaTypes.ociManifest);
-  // The immutable tag first: a channel never points to something that has no name of its own.
-  const tags = [`${entry.file.version}-${image.key.slice(0, 8)}`, ...entry.file.channels];
-  for (const tag of tags) await registry.putManifest(entry.repository, tag, bytes, mediaTypes.ociManifest);
-  return {
-    name: entry.file.name,
-    id: entry.id,
-    repository: entry.repository,
-    digest,
-    tags: [...entry.file.channels, tags[0] ?? ''],
-    built: true,
-  };
+  return { all: entries, wanted: entries.filter((entry) => wanted.has(entry)), mirrors };
 }
 
 /** Where downloads are kept, below the folder that the program uses for its caches. */

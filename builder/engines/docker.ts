@@ -7,9 +7,11 @@ import { createBaseImages } from './docker/base-image.ts';
 import { type ContainerApi, ContainerApiError, type ContainerOptions } from './docker/container-api.ts';
 import { createDockerfileEngine } from './docker/dockerfile-build.ts';
 import { findSocket } from './docker/find-socket.ts';
+import { createLevelSandbox } from './docker/level-sandbox.ts';
 import { removeOrphans } from './docker/owner.ts';
 import { createSandbox, type SandboxLimits, sandboxLimits } from './docker/sandbox.ts';
 import type { BuildEngine, Sandbox } from './engine.ts';
+import type { LevelSandbox } from './level-sandbox.ts';
 
 export interface DockerEngineOptions {
   /** Path of the engine's socket, or `auto` (default): DOCKER_HOST, then where Docker and Podman put theirs. */
@@ -27,6 +29,8 @@ export interface DockerEngine {
   readonly socketPath: string;
   /** Runs `build:` commands. */
   readonly sandbox: Sandbox;
+  /** Runs the scripts and smoke tests of base images. */
+  readonly levels: LevelSandbox;
   /** Builds the generated Dockerfile, for people and for comparison. */
   readonly dockerfile: BuildEngine;
   /** Returns when what its sandboxes made is removed; running ones are not ended (abort their signals). */
@@ -50,13 +54,20 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
   }
   const images = createBaseImages(api, registry);
   const sandbox = createSandbox({ api, images, log, limits: { ...sandboxLimits, ...limits } });
+  const levels = createLevelSandbox({
+    api,
+    images,
+    log,
+    socketPath,
+    limits: { ...sandboxLimits, ...limits },
+  });
   const dockerfile = createDockerfileEngine({
     api,
     images,
     registry,
     memory: limits.memory ?? sandboxLimits.memory,
   });
-  return { socketPath, sandbox, dockerfile, close: () => sandbox.settled() };
+  return { socketPath, sandbox, levels, dockerfile, close: () => sandbox.settled() };
 }
 
 /** Docker's HTTP API through dockerode; the only place that knows it. */
@@ -185,14 +196,7 @@ function createOptions(container: ContainerOptions): Docker.ContainerCreateOptio
       NetworkMode: container.network === 'none' ? 'none' : 'bridge',
       ReadonlyRootfs: container.rootAccess !== 'read-write',
       Tmpfs: { '/tmp': `rw,exec,nosuid,nodev,mode=1777,size=${container.tmpSize}` },
-      Mounts: [
-        {
-          Type: 'volume',
-          Source: container.volume,
-          Target: container.mountPoint,
-          ReadOnly: container.volumeAccess === 'read-only',
-        },
-      ],
+      Mounts: mounts(container),
       CapDrop: ['ALL'],
       CapAdd: [...(container.capabilities ?? [])],
       SecurityOpt: ['no-new-privileges'],
@@ -212,6 +216,11 @@ function createOptions(container: ContainerOptions): Docker.ContainerCreateOptio
       RestartPolicy: { Name: 'no' },
     },
   };
+}
+
+function mounts({ volume, mountPoint, volumeAccess }: ContainerOptions): Docker.MountSettings[] {
+  if (volume === undefined || mountPoint === undefined) return [];
+  return [{ Type: 'volume', Source: volume, Target: mountPoint, ReadOnly: volumeAccess === 'read-only' }];
 }
 
 /** Names the engine as the source of an error, so that it is told from a fault of the build. */

@@ -1,11 +1,18 @@
 import type { Command } from 'commander';
 import { baseImageCache, buildBaseImages } from '../../builder/catalog/build-base-images.ts';
+import { createDockerEngine } from '../../builder/engines/docker.ts';
+import type { LevelSandbox } from '../../builder/engines/level-sandbox.ts';
+import { createSilentLogger } from '../../core/log.ts';
+import { UserError } from '../../core/user-error.ts';
+import type { Registry } from '../../oci/registry.ts';
 import { showBaseImages } from '../base-image-progress.ts';
 import { cacheRoot, catalogFolders, catalogOption, readCatalog } from '../catalog-folders.ts';
+import { readConfig } from '../config.ts';
 import type { CliContext } from '../context.ts';
 import { createProgress, lineProgress, type Progress } from '../progress.ts';
 import { withServerRegistry } from '../server-registry.ts';
 import { formatBytes } from '../text.ts';
+import { untilInterrupted } from '../until-interrupted.ts';
 
 interface BuildFlags {
   readonly server?: string;
@@ -29,15 +36,22 @@ export function registerBaseBuild(base: Command, context: CliContext): void {
         await readCatalog(context, catalogDir);
         const progress = openProgress(context);
         try {
-          const built = await buildBaseImages({
-            catalogDir,
-            ...(names.length === 0 ? {} : { names }),
-            registry,
-            cacheDir: baseImageCache(cacheRoot(context)),
-            update: flags.update === true,
-            onProgress: showBaseImages(progress),
-            log: (line) => context.stderr(`${line}\n`),
-          });
+          const built = await untilInterrupted((signal) =>
+            buildBaseImages({
+              catalogDir,
+              ...(names.length === 0 ? {} : { names }),
+              registry,
+              cacheDir: baseImageCache(cacheRoot(context)),
+              update: flags.update === true,
+              sandbox: () => openLevelSandbox(context, registry),
+              signal,
+              onProgress: showBaseImages(progress),
+              log: (line) => context.stderr(`${line}\n`),
+            }).catch((error: unknown) => {
+              if (!signal.aborted) throw error;
+              throw new UserError('interrupted; no channel was moved', { exitCode: 130, cause: error });
+            }),
+          );
           progress.close();
           if (flags.json === true) context.stdout(`${JSON.stringify(built, undefined, 2)}\n`);
           for (const image of flags.json === true ? [] : built) {
@@ -49,6 +63,14 @@ export function registerBaseBuild(base: Command, context: CliContext): void {
         }
       }),
     );
+}
+
+/** The container engine of this machine, as the configuration names it; undefined = none answers. */
+async function openLevelSandbox(context: CliContext, registry: Registry): Promise<LevelSandbox | undefined> {
+  const { engine: socket } = readConfig({ env: context.env, cwd: context.cwd }).builder;
+  if (socket === 'none') return undefined;
+  const log = createSilentLogger();
+  return (await createDockerEngine({ socket, environment: context.env, registry, log }))?.levels;
 }
 
 function openProgress(context: CliContext): Progress {

@@ -11,6 +11,8 @@ export interface DebianRequest {
   /** Debian's name: `amd64`, `arm64`. */
   readonly architecture: string;
   readonly packages: readonly string[];
+  /** dpkg's status file of the system that they are added to: what it holds is not fetched again. Default: nothing is there. */
+  readonly installed?: Buffer;
 }
 
 export interface DebianPackage {
@@ -19,6 +21,8 @@ export interface DebianPackage {
   readonly architecture: string;
   /** From apt's signed indices. */
   readonly sha256: string;
+  /** Its part of the index, as apt-cache shows it. */
+  readonly stanza: string;
   /** The verified .deb. */
   readonly file: string;
 }
@@ -28,6 +32,8 @@ export interface AptOptions {
   readonly folder: string;
   readonly signal: AbortSignal;
   readonly onProgress: (done: number, total: number) => void;
+  /** The lists were fetched a moment ago, and all packages of one run should be of one day. Default false. */
+  readonly listsAreFresh?: boolean;
 }
 
 export interface DebianDownload {
@@ -51,16 +57,23 @@ export async function downloadDebianPackages(
   const sources = await findSources(request, signal);
   const env = { APT_CONFIG: await writeConfiguration(request, sources, options), LC_ALL: 'C.UTF-8' };
   options.onProgress(0, 100);
-  await runProgram('apt-get', ['update', '-q', '-o', 'APT::Update::Error-Mode=any'], { env, signal });
+  if (options.listsAreFresh !== true) {
+    await runProgram('apt-get', ['update', '-q', '-o', 'APT::Update::Error-Mode=any'], { env, signal });
+  }
   options.onProgress(20, 100);
   const install = ['install', '-y', '-q', ...request.packages];
   const plan = parsePlan(await runProgram('apt-get', ['-s', ...install], { env, signal }));
+  if (plan.length === 0) {
+    if (request.installed === undefined) throw new UserError('apt found no packages to install');
+    options.onProgress(100, 100);
+    return { packages: [], sources };
+  }
   const shown = await runProgram(
     'apt-cache',
     ['show', '--no-all-versions', ...plan.map(({ name, version }) => `${name}=${version}`)],
     { env, signal },
   );
-  const checksums = parseChecksums(shown);
+  const stanzas = parseStanzas(shown);
   await runProgram('apt-get', ['-d', ...install, '-o', 'APT::Status-Fd=1'], {
     env,
     signal,
@@ -77,10 +90,10 @@ export async function downloadDebianPackages(
       'archives',
       `${name}_${version.replaceAll(':', '%3a')}_${architecture}.deb`,
     );
-    const sha256 = checksums.get(`${name} ${version}`);
+    const { stanza = '', sha256 } = stanzas.get(`${name} ${version}`) ?? {};
     if (sha256 === undefined) throw new UserError(`apt knows no SHA256 of ${name} ${version}`);
     await verify(file, sha256);
-    packages.push({ name, version, architecture, sha256, file });
+    packages.push({ name, version, architecture, sha256, stanza, file });
   }
   return { packages, sources };
 }
@@ -135,7 +148,7 @@ async function writeConfiguration(
   const { folder } = options;
   const parts = ['etc/empty', 'etc/sources', 'state/lists/partial', 'archives/partial'];
   for (const part of parts) await mkdir(join(folder, part), { recursive: true });
-  await writeFile(join(folder, 'status'), '');
+  await writeFile(join(folder, 'status'), request.installed ?? '');
   await writeFile(join(folder, 'etc/sources/debian.sources'), sources);
   const machine = await runProgram('apt-config', ['dump'], { signal: options.signal });
   // Proxies, certificates and time limits; nothing that runs programs after an update.
@@ -170,26 +183,27 @@ async function writeConfiguration(
   return file;
 }
 
-/** `Inst name (version where [architecture])` of a simulated install, in order of name. */
+/** `Inst name [installed] (version where [architecture])` of a simulated install, in order of name. */
 export function parsePlan(
   simulation: string,
 ): readonly { readonly name: string; readonly version: string; readonly architecture: string }[] {
-  const found = [...simulation.matchAll(/^Inst ([a-z0-9.+-]+)(?::\w+)? \((\S+) .*\[(\w+)\]\)/gm)];
-  if (found.length === 0) throw new UserError('apt found no packages to install');
+  const found = [
+    ...simulation.matchAll(/^Inst ([a-z0-9.+-]+)(?::\w+)? (?:\[\S+\] )?\((\S+) .*\[(\w+)\]\)/gm),
+  ];
   return found
     .map(([, name = '', version = '', architecture = '']) => ({ name, version, architecture }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** `name version` → SHA256, from apt-cache's stanzas. */
-function parseChecksums(shown: string): Map<string, string> {
-  const checksums = new Map<string, string>();
+/** By `name version`, from what apt-cache shows. */
+function parseStanzas(shown: string): Map<string, { stanza: string; sha256: string }> {
+  const stanzas = new Map<string, { stanza: string; sha256: string }>();
   for (const stanza of shown.split('\n\n')) {
     const field = (name: string): string => new RegExp(`^${name}: (.*)$`, 'm').exec(stanza)?.[1] ?? '';
     const sha256 = field('SHA256');
-    if (sha256 !== '') checksums.set(`${field('Package')} ${field('Version')}`, sha256);
+    if (sha256 !== '') stanzas.set(`${field('Package')} ${field('Version')}`, { stanza, sha256 });
   }
-  return checksums;
+  return stanzas;
 }
 
 async function verify(file: string, sha256: string): Promise<void> {

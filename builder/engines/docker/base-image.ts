@@ -2,8 +2,8 @@ import { Readable } from 'node:stream';
 import { type Digest, digestHex, parseDigest } from '../../../oci/digest.ts';
 import { isImageManifest, isIndex } from '../../../oci/media-types.ts';
 import type { Reader } from '../../../oci/registry.ts';
-import type { PlannedBase } from '../../plan/plan.ts';
 import { readingBase } from '../base-image-gone.ts';
+import type { LevelImage } from '../level-sandbox.ts';
 import { type ContainerApi, ContainerApiError } from './container-api.ts';
 import { tarEnd, tarFile } from './tar-file.ts';
 
@@ -12,7 +12,7 @@ const largestConfig = 4 * 1024 * 1024;
 
 export interface BaseImages {
   /** Brings the base image into the engine unless it is there. Errors: BaseImageGone when the registry has it no more. */
-  ensure(base: PlannedBase, signal: AbortSignal, log: (line: string) => void): Promise<LoadedImage>;
+  ensure(base: LevelImage, signal: AbortSignal, log: (line: string) => void): Promise<LoadedImage>;
 }
 
 export interface LoadedImage {
@@ -96,7 +96,7 @@ async function holds(api: ContainerApi, name: string, image: BaseImage): Promise
   );
 }
 
-async function readImage(registry: Reader, base: PlannedBase): Promise<BaseImage> {
+async function readImage(registry: Reader, base: LevelImage): Promise<BaseImage> {
   let manifest = await registry.getManifest(base.repository, base.digest);
   if (isIndex(manifest.descriptor.mediaType)) {
     const architecture = process.arch === 'x64' ? 'amd64' : process.arch;
@@ -141,7 +141,7 @@ async function readSmall(registry: Reader, repository: string, digest: Digest): 
 /** `docker save` format: config, layers as they are in the registry (engines decompress them), and manifest.json. */
 async function* dockerArchive(
   registry: Reader,
-  base: PlannedBase,
+  base: LevelImage,
   image: BaseImage,
   name: string,
 ): AsyncGenerator<Buffer, void, undefined> {

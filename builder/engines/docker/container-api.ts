@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { FileChange } from '../level-sandbox.ts';
 
 /** What the rooms behind `docker.ts` ask of a container engine: Docker's HTTP API, of which Podman speaks a dialect. */
 export interface ContainerApi {
@@ -26,7 +27,7 @@ export interface ContainerApi {
   containerEnd(id: string): Promise<ContainerEnd>;
   /** Bytes that it has written to its root file system so far. */
   containerSize(id: string): Promise<number>;
-  /** What it changed in its root file system, absolute paths as text. A replaced directory is `removed` with its new contents `added`. */
+  /** What it changed in its root file system. */
   changes(id: string): Promise<readonly FileChange[]>;
   /** Its whole root file system as a tar, without what volumes hold; the caller consumes or destroys it. */
   exportContainer(id: string, signal: AbortSignal): Promise<Readable>;
@@ -54,11 +55,6 @@ export interface ContainerEnd {
 
 export type Labels = Readonly<Record<string, string>>;
 
-export interface FileChange {
-  readonly path: string;
-  readonly kind: 'changed' | 'added' | 'removed';
-}
-
 export interface BuildImageOptions {
   readonly tag: string;
   /** For RUN instructions. */
@@ -74,9 +70,10 @@ export interface ContainerOptions {
   readonly environment: Readonly<Record<string, string>>;
   /** Numeric, `uid:gid`. */
   readonly user: string;
-  readonly volume: string;
+  /** With `mountPoint`; default none. */
+  readonly volume?: string;
   /** Where the volume is mounted; an empty one gets what the image holds there. */
-  readonly mountPoint: string;
+  readonly mountPoint?: string;
   /** Default `read-write`. */
   readonly volumeAccess?: 'read-write' | 'read-only';
   /** Default `read-only`: only the volume and /tmp can be written. */

@@ -226,7 +226,7 @@ describe('the catalog', () => {
     const { entries, faults } = await loadCatalog(join(import.meta.dirname, '../../../baseimages'));
 
     expect(faults).toEqual([]);
-    expect(entries.map(({ file }) => file.name)).toEqual(['base', 'nodejs']);
+    expect(entries.map(({ id }) => id)).toEqual(['base:12', 'jdk:17', 'nodejs:26']);
   });
 });
 

@@ -73,7 +73,7 @@ describe('a level of the catalog', () => {
       await expect(building).rejects.toMatchObject({
         name: 'UserError',
         message: expect.stringMatching(
-          /the base image base .* was deleted or replaced during the build; no channel/,
+          /the base image base:12 .* was deleted or replaced during the build; no channel/,
         ),
       });
       await expect(stored.resolveManifest('baseimages/child', '1')).rejects.toMatchObject({

@@ -1,9 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createByteBudget } from '../../../../../core/object-store/byte-budget.ts';
-import {
-  createPartBuffers,
-  type PartBuffers,
-} from '../../../../../core/object-store/s3/part-buffers.ts';
+import { createPartBuffers, type PartBuffers } from '../../../../../core/object-store/s3/part-buffers.ts';
 
 const size = 1000;
 
