@@ -16,6 +16,8 @@ import { createBaseResolver } from './farm/resolve-base.ts';
 import { createBuildRunner } from './farm/run-build.ts';
 import { createGitHost } from './git/create-git-host.ts';
 import type { GitHost } from './git/git-host.ts';
+import { createPropagation, type Propagation } from './propagate/propagation.ts';
+import { defaultPropagation, type PropagationSettings } from './propagate/settings.ts';
 
 export interface BuilderDeps {
   readonly store: ObjectStore;
@@ -30,13 +32,16 @@ export interface BuilderDeps {
   readonly publicUrl?: string;
   /** Base image of an App.yaml that names none; without it that is an error. */
   readonly defaultBase?: string;
+  /** How changed base images reach the apps on them; without it only people start that. */
+  readonly propagation?: PropagationSettings;
 }
 
 /** The builder of one process: git and builds for those that answer HTTP, and, after `work`, for the one that builds. */
 export interface Builder {
   readonly git: GitHost;
   readonly builds: BuildService;
-  /** Starts taking builds, `concurrency` at once (default 2), and what a dead process left to do. */
+  readonly propagation: Propagation;
+  /** Starts taking builds and waves of rebases, `concurrency` at once (default 2), and what a dead process left to do. */
   work(options?: { concurrency?: number; sandbox?: Sandbox }): JobWorker;
   close(): Promise<void>;
 }
@@ -54,10 +59,19 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
   });
   const builds = createBuildService({ store, queue, events });
   const git = await createGitHost({ store, cacheDir: deps.cacheDir, listener: builds, log });
+  const propagation = createPropagation({
+    store,
+    registry,
+    events,
+    log,
+    builds: queue,
+    settings: deps.propagation ?? defaultPropagation,
+  });
 
   return {
     git,
     builds,
+    propagation,
     work({ concurrency = 2, sandbox } = {}) {
       const runner = createBuildRunner({
         store,
@@ -86,9 +100,12 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
       recover();
       const timer = setInterval(recover, recoverEveryMs);
       const worker = queue.work(runner, { concurrency });
+      const waves = propagation.work();
       return {
         async close() {
           clearInterval(timer);
+          // A wave waits for builds of its own.
+          await waves.close();
           await worker.close();
         },
       };

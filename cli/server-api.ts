@@ -7,8 +7,8 @@ export interface ServerApi {
   readonly url: string;
   /** Undefined where nobody signed in. */
   readonly authorization: string | undefined;
-  /** JSON of a successful answer. Errors: UserError with what the server said. */
-  call<T>(method: 'GET' | 'POST' | 'DELETE', path: string): Promise<T>;
+  /** JSON of a successful answer; `body` is sent as JSON. Errors: UserError with what the server said. */
+  call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<T>;
   /** Text of a successful answer, as it arrives. Errors: UserError. */
   stream(path: string): AsyncGenerator<string>;
   /** The whole of a successful answer, which is small. Errors: UserError. */
@@ -21,14 +21,18 @@ export async function openServerApi(context: CliContext, server: string | undefi
   const credential = await findCredential(context, url);
   const authorization = credential === undefined ? undefined : basicAuthorization(credential);
 
-  async function request(method: string, path: string): Promise<Response> {
+  async function request(method: string, path: string, body?: object): Promise<Response> {
     let response: Response;
     try {
       response = await fetch(`${url}${path}`, {
         method,
         // A credential is for this server alone.
         redirect: 'error',
-        ...(authorization === undefined ? {} : { headers: { authorization } }),
+        headers: {
+          ...(authorization === undefined ? {} : { authorization }),
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
     } catch (cause) {
       const reason = (cause as { cause?: Error }).cause?.message ?? (cause as Error).message;
@@ -46,8 +50,8 @@ export async function openServerApi(context: CliContext, server: string | undefi
   return {
     url,
     authorization,
-    call: async <T>(method: 'GET' | 'POST' | 'DELETE', path: string) =>
-      (await (await request(method, path)).json()) as T,
+    call: async <T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object) =>
+      (await (await request(method, path, body)).json()) as T,
     bytes: async (path) => Buffer.from(await (await request('GET', path)).arrayBuffer()),
     async *stream(path) {
       const { body } = await request('GET', path);

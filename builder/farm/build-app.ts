@@ -64,9 +64,12 @@ export interface AppBuildInput {
 
 /**
  * From App.yaml to the tags, telling of every step. An application in a folder of its repository is built when its files changed, or its base in a
- * way that asks for it; the one at the top with each push. Errors: JobFailed, UserError (faults of the commit), BaseImageGone, and those of the farm.
+ * way that asks for it; the one at the top with each push. Undefined: a wave asked for another application's image. Errors: JobFailed, UserError (faults of the commit), BaseImageGone, and those of the farm.
  */
-export async function buildApp(deps: AppBuildDeps, input: AppBuildInput): Promise<AppBuildOutcome> {
+export async function buildApp(
+  deps: AppBuildDeps,
+  input: AppBuildInput,
+): Promise<AppBuildOutcome | undefined> {
   const started = performance.now();
   const { request, job, context, commit, source, directory, write } = input;
   const { signal } = context;
@@ -76,6 +79,7 @@ export async function buildApp(deps: AppBuildDeps, input: AppBuildInput): Promis
     directory,
     write,
   });
+  if (request.wave !== undefined && request.wave.repository !== plan.repository) return undefined;
   takeRepository(input, plan);
   checkRights(deps.authorizer, request, plan);
   const tags = tagsOfBuild(request, commit.commit);

@@ -16,6 +16,14 @@ export interface BuildRequest {
   readonly tag?: string;
   /** `host[:port]` that the pusher used, for the reference that is shown. */
   readonly host?: string;
+  /** The base image changed, and a rebase will not do: the image is made again, and the wave moves its tags. */
+  readonly wave?: {
+    readonly id: string;
+    /** The one image that it is about, where the commit holds several applications. */
+    readonly repository: string;
+    /** Eight hex digits that name the base: the image is tagged `<commit>-<baseKey>`, as `<commit>` never moves. */
+    readonly baseKey: string;
+  };
 }
 
 export function toPayload(

@@ -104,7 +104,9 @@ export function createBuildService(deps: {
     async retry(id) {
       const job = await queue.get(id);
       if (job === undefined) return undefined;
-      return toBuild(await queue.add({ id: timeOrderedId(), payload: job.payload }));
+      // A wave that asked for it is over: this time the tags are the build's own.
+      const { wave: _, ...payload } = job.payload;
+      return toBuild(await queue.add({ id: timeOrderedId(), payload }));
     },
     log: (id) => followLog(deps, id),
     artifacts: createArtifactStore(deps.store),

@@ -39,11 +39,21 @@ export function tagsOfBuild(request: BuildRequest, commit: string): ImageTags {
   const owner = `${request.team}/${request.app}`;
   if (request.ref.startsWith('refs/brickyard/')) {
     const tag = request.tag ?? 'local';
-    return { moving: [{ tag, source: `${owner} working tree` }], fixed: [] };
+    return {
+      moving: request.wave === undefined ? [{ tag, source: `${owner} working tree` }] : [],
+      fixed: [],
+    };
   }
+  if (request.wave !== undefined) return { moving: [], fixed: [fixedTag(commit, request.wave.baseKey)] };
   const moving: WantedTag[] = [{ tag: tagOfRef(request.ref), source: `${owner} ${request.ref}` }];
   if (request.defaultBranch && moving[0]?.tag !== 'latest') {
     moving.push({ tag: 'latest', source: `${owner} HEAD` });
   }
-  return { moving, fixed: [commit.slice(0, 12)] };
+  return { moving, fixed: [fixedTag(commit)] };
+}
+
+/** The tag that names one image for ever: a commit, and where its base changed later also the base. */
+export function fixedTag(commit: string, baseKey?: string): string {
+  const short = commit.slice(0, 12);
+  return baseKey === undefined ? short : `${short}-${baseKey}`;
 }

@@ -64,8 +64,8 @@ export async function setTags(
   await confirming;
   const [claims, fresh] = await Promise.all([claiming, looking.then((tags) => tags.flat())]);
   const mine = claims.filter(({ claim }) => claim.outcome === 'claimed').map(({ tag }) => tag);
-  await put(registry, repository, digest, [...mine, ...fresh]);
-  for (const tag of mine) await settle(registry, records, repository, tag, digest);
+  await putTags(registry, repository, digest, [...mine, ...fresh]);
+  for (const tag of mine) await settleTag(registry, records, repository, tag, digest);
   return {
     set: [...mine, ...input.fixed],
     superseded: claims.filter(({ claim }) => claim.outcome === 'superseded').map(({ tag }) => tag),
@@ -75,7 +75,8 @@ export async function setTags(
   };
 }
 
-async function settle(
+/** Sets the tag to what its record says, until the record stays the same: `digest` is what it was set to last. */
+export async function settleTag(
   registry: Registry,
   records: TagRecords,
   repository: string,
@@ -87,11 +88,12 @@ async function settle(
     const record = await records.read(repository, tag);
     if (record === undefined || record.digest === latest) return;
     latest = record.digest;
-    await put(registry, repository, latest, [tag]);
+    await putTags(registry, repository, latest, [tag]);
   }
 }
 
-async function put(
+/** Sets tags to a manifest that is there. */
+export async function putTags(
   registry: Registry,
   repository: string,
   digest: Digest,

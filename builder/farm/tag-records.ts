@@ -14,6 +14,14 @@ export interface TagRecord {
   readonly build: string;
   /** `SourceTree.key` of the image's files, where it is one of several applications of a repository. */
   readonly tree?: string;
+  /** Id of the wave of rebases that gave the tag this digest; undefined = the build itself did. */
+  readonly wave?: string;
+}
+
+export interface ListedTagRecord {
+  readonly repository: string;
+  readonly tag: string;
+  readonly record: TagRecord;
 }
 
 export type TagClaim =
@@ -31,10 +39,25 @@ export interface TagRecords {
     record: Omit<TagRecord, 'source'>,
     mayTakeOver: (source: string) => Promise<boolean>,
   ): Promise<TagClaim>;
+  /**
+   * Another image of the same push: only where the record still is `expected`, whose sequence stays, so that every newer push goes before.
+   * True = the record says so now, perhaps since an earlier call.
+   */
+  replace(
+    repository: string,
+    tag: string,
+    expected: Pick<TagRecord, 'source' | 'sequence' | 'digest'>,
+    next: { readonly digest: Digest; readonly wave: string },
+  ): Promise<boolean>;
+  /** All of them, repository by repository. */
+  entries(): AsyncIterable<ListedTagRecord>;
 }
 
+const prefix = 'builds-tags/';
+const readAtOnce = 32;
+
 export function createTagRecords(store: ObjectStore): TagRecords {
-  const keyOf = (repository: string, tag: string): string => `builds-tags/${repository}/_tags/${tag}`;
+  const keyOf = (repository: string, tag: string): string => `${prefix}${repository}/_tags/${tag}`;
 
   async function load(key: string): Promise<{ record: TagRecord; etag: string } | undefined> {
     const object = await store.get(key);
@@ -73,6 +96,42 @@ export function createTagRecords(store: ObjectStore): TagRecords {
           if (!(error instanceof PreconditionFailed)) throw error;
         }
       }
+    },
+    async replace(repository, tag, expected, next) {
+      const key = keyOf(repository, tag);
+      for (;;) {
+        const known = await load(key);
+        if (known === undefined) return false;
+        const { record, etag } = known;
+        if (record.source !== expected.source || record.sequence !== expected.sequence) return false;
+        if (record.digest === next.digest && record.wave === next.wave) return true;
+        if (record.digest !== expected.digest) return false;
+        const nonce = randomBytes(16).toString('hex');
+        const body = Buffer.from(JSON.stringify({ ...record, state: 'set', nonce, ...next }));
+        try {
+          await store.put(key, body, { ifMatch: etag });
+          return true;
+        } catch (error) {
+          if (!(error instanceof PreconditionFailed)) throw error;
+        }
+      }
+    },
+    async *entries() {
+      let startAfter: string | undefined;
+      do {
+        const page = await store.list({ prefix, ...(startAfter === undefined ? {} : { startAfter }) });
+        for (let at = 0; at < page.objects.length; at += readAtOnce) {
+          const keys = page.objects.slice(at, at + readAtOnce).map(({ key }) => key);
+          const found = await Promise.all(keys.map(load));
+          for (const [index, key] of keys.entries()) {
+            const record = found[index]?.record;
+            const [repository, tag] = key.slice(prefix.length).split('/_tags/');
+            if (record === undefined || repository === undefined || tag === undefined) continue;
+            yield { repository, tag, record };
+          }
+        }
+        startAfter = page.next;
+      } while (startAfter !== undefined);
     },
   };
 }

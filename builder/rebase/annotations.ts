@@ -10,3 +10,6 @@ export const rebaseAnnotation = 'org.brickyard.base.rebase';
 export const versionAnnotation = 'org.opencontainers.image.version';
 
 export const revisionAnnotation = 'org.opencontainers.image.revision';
+
+/** Of a base image: JSON `{level, since?, sunset?, replacement?}`; see `deprecation` in base.yaml. */
+export const deprecationAnnotation = 'org.brickyard.base.deprecation';

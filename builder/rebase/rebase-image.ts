@@ -35,7 +35,10 @@ export interface RebasedImage {
 }
 
 export interface Rebaser {
-  /** Says, without writing anything, why the image cannot be rebased; undefined = it can. Errors: those of the registry. */
+  /**
+   * Says, without writing anything, why the image cannot be rebased; undefined = it can. Of an image that stands on that base already: why it
+   * could not be rebased to another one that promises the same. Errors: those of the registry.
+   */
   check(request: RebaseRequest): Promise<Refusal | undefined>;
   /**
    * Puts the app's layers on the new base and stores the result without any tag; repeating it gives the same digest.
@@ -59,16 +62,17 @@ export function createRebaser(registry: Registry): Rebaser {
     return set;
   }
 
-  /** The app and, for each of its images, what a rebase of it takes. Undefined: it stands on the new base already. */
+  /** The app and, for each of its images, what a rebase of it takes. Undefined: it stands on that base already, and that is to end it. */
   async function load(
     request: RebaseRequest,
+    options: { readonly current: 'end' | 'check' },
   ): Promise<{ app: ImageSet; inputs: readonly RebaseInput[] } | undefined> {
     const { repository, digest, base } = request;
     const app = await readImageSet(registry, repository, digest);
     if (app === undefined) throw refused('base', `${repository}@${digest} is not there any more`);
     const { digest: oldDigest } = baseOf(app);
     if (oldDigest === undefined) throw refused('base', 'the image does not say what it stands on');
-    if (oldDigest === base.digest) return undefined;
+    if (oldDigest === base.digest && options.current === 'end') return undefined;
     const oldBase = await readBase(base.repository, oldDigest, 'its base');
     const newBase = await readBase(base.repository, base.digest, 'the new base');
     const inputs = app.images.map((image) => ({
@@ -87,7 +91,7 @@ export function createRebaser(registry: Registry): Rebaser {
   return {
     async check(request) {
       try {
-        await load(request);
+        await load(request, { current: 'check' });
         return undefined;
       } catch (error) {
         if (error instanceof RebaseRefused) return { code: error.code, reason: error.message };
@@ -97,7 +101,7 @@ export function createRebaser(registry: Registry): Rebaser {
 
     async rebase(request) {
       const { repository, digest, base } = request;
-      const loaded = await load(request);
+      const loaded = await load(request, { current: 'end' });
       const { descriptor, bytes } = await registry.getManifest(repository, digest);
       const { mediaType } = descriptor;
       if (loaded === undefined) return { digest, mediaType, changed: false, mountedBytes: 0, copiedBytes: 0 };

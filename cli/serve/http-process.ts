@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createArtifactRoutes } from '../../builder/http/artifact-routes.ts';
+import { createBaseImageRoutes } from '../../builder/http/base-image-routes.ts';
 import { createBuildRoutes } from '../../builder/http/build-routes.ts';
 import { createGitRoutes } from '../../builder/http/git-routes.ts';
 import { type Builder, createBuilder } from '../../builder/main.ts';
@@ -77,6 +78,7 @@ export async function startHttpProcess(
     await app.register(createGitRoutes({ git: builder.git, authenticator, http }));
     await app.register(createBuildRoutes({ builds: builder.builds, authenticator, http }));
     await app.register(createArtifactRoutes({ builds: builder.builds, authenticator, http }));
+    await app.register(createBaseImageRoutes({ propagation: builder.propagation, authenticator, http }));
   }
   registerHome(app, {
     http,

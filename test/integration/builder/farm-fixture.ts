@@ -3,9 +3,11 @@ import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import type { Sandbox } from '../../../builder/engines/engine.ts';
 import { createArtifactRoutes } from '../../../builder/http/artifact-routes.ts';
+import { createBaseImageRoutes } from '../../../builder/http/base-image-routes.ts';
 import { createBuildRoutes } from '../../../builder/http/build-routes.ts';
 import { createGitRoutes } from '../../../builder/http/git-routes.ts';
 import { type Builder, createBuilder } from '../../../builder/main.ts';
+import type { PropagationSettings } from '../../../builder/propagate/settings.ts';
 import type { Authenticator } from '../../../core/auth/authenticator.ts';
 import { type Authorizer, openAuthorizer } from '../../../core/auth/authorizer.ts';
 import { createOpenAuthenticator } from '../../../core/auth/create-authenticator.ts';
@@ -39,6 +41,7 @@ export async function startFarm(options: {
   /** What the builder is given instead of the registry. */
   between?: (registry: Registry) => Registry;
   sandbox?: Sandbox;
+  propagation?: PropagationSettings;
 }): Promise<Farm> {
   const { store, cacheDir, authorizer = openAuthorizer, authenticator = createOpenAuthenticator() } = options;
   const log = createSilentLogger();
@@ -50,11 +53,13 @@ export async function startFarm(options: {
     events: createEventBus(),
     log,
     cacheDir,
+    ...(options.propagation === undefined ? {} : { propagation: options.propagation }),
   });
   const http = createHttpServer({ log, metrics: createMetrics() });
   await http.app.register(createGitRoutes({ git: builder.git, authenticator, http }));
   await http.app.register(createBuildRoutes({ builds: builder.builds, authenticator, http }));
   await http.app.register(createArtifactRoutes({ builds: builder.builds, authenticator, http }));
+  await http.app.register(createBaseImageRoutes({ propagation: builder.propagation, authenticator, http }));
   await http.app.listen({ port: 0, host: '127.0.0.1' });
   const worker =
     options.work === false

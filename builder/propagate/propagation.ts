@@ -1,0 +1,312 @@
+import { hostname } from 'node:os';
+import type { EventBus } from '../../core/events.ts';
+import type { Logger } from '../../core/log.ts';
+import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import { createEmbeddedQueue } from '../../core/queue/embedded.ts';
+import type { JobQueue, JobWorker } from '../../core/queue/job-queue.ts';
+import { UserError } from '../../core/user-error.ts';
+import type { Registry } from '../../oci/registry.ts';
+import { catalogTeam } from '../catalog/catalog.ts';
+import { putTags } from '../farm/set-tags.ts';
+import { createTagRecords } from '../farm/tag-records.ts';
+import { timeOrderedId } from '../git/time-ordered-id.ts';
+import { createRebaser } from '../rebase/rebase-image.ts';
+import { baseKeyOf } from './base-key.ts';
+import { type BaseChannel, listBaseChannels, readChannel } from './base-tree.ts';
+import { createChannelStates } from './channel-state.ts';
+import { findDescendants } from './descendants.ts';
+import { type BasePlan, planBase } from './plan-base.ts';
+import { createWaveRunner } from './run-wave.ts';
+import type { PropagationSettings } from './settings.ts';
+import { type ChannelBehind, createChannelWatch } from './watch-channels.ts';
+import { toWave, type Wave, type WaveImage, type WaveRequest } from './wave.ts';
+import { readWaveDocument } from './wave-store.ts';
+
+/** Brings changed base images to the apps on them. `name` is that of a base image, `jdk`; `channel` undefined = all of its channels. */
+export interface Propagation {
+  /** What a change of the base touches, and how. Changes nothing. Errors: UserError (there is no such base image). */
+  plan(name: string, channel?: string): Promise<BasePlan>;
+  /** Starts a wave for each channel that apps are behind of. Errors: UserError. */
+  start(options: StartWaves): Promise<readonly Wave[]>;
+  /** Whoever made a base image says so: in `auto`, waves for channels that moved start at once. */
+  changed(name: string, by: string): Promise<readonly Wave[]>;
+  /** Newest first. */
+  waves(name: string, options?: { limit?: number }): Promise<readonly Wave[]>;
+  /** With what came of each image so far. */
+  wave(name: string, id: string): Promise<{ wave: Wave; images: readonly WaveImage[] } | undefined>;
+  /** Gives tags back what a wave (default: those that were started last and are not undone) took from them. Errors: UserError. */
+  undo(options: UndoWave): Promise<readonly Wave[]>;
+  /** `auto`: looks at every channel once; in `manual` it does nothing. */
+  reconcile(): Promise<readonly Wave[]>;
+  /** Starts taking waves. */
+  work(): JobWorker;
+}
+
+export interface StartWaves {
+  readonly name: string;
+  readonly channel?: string | undefined;
+  readonly canary?: number | undefined;
+  readonly canaryWait?: number | undefined;
+  readonly apps?: readonly string[] | undefined;
+  readonly by: string;
+}
+
+export interface UndoWave {
+  readonly name: string;
+  readonly channel?: string | undefined;
+  readonly wave?: string | undefined;
+  /** The channel itself goes back as well. Default false: new builds go on with what it names now. */
+  readonly moveChannel?: boolean | undefined;
+  readonly by: string;
+}
+
+export interface PropagationDeps {
+  readonly store: ObjectStore;
+  readonly registry: Registry;
+  readonly events: EventBus;
+  readonly log: Logger;
+  /** The queue of builds. */
+  readonly builds: JobQueue;
+  readonly settings: PropagationSettings;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  /** See EmbeddedQueueOptions. */
+  readonly leaseMs?: number;
+}
+
+/** Waves at the same time; they share the limits on images. */
+const wavesAtOnce = 2;
+const reconcileEveryMs = 60_000;
+/** Waves that are looked through in search of those of one base. */
+const mostListed = 1000;
+
+export function createPropagation(deps: PropagationDeps): Propagation {
+  const { store, registry, settings, log, now = Date.now } = deps;
+  const rebaser = createRebaser(registry);
+  const records = createTagRecords(store);
+  const states = createChannelStates(store);
+  const queue = createEmbeddedQueue({
+    store,
+    prefix: 'waves/',
+    events: deps.events,
+    owner: `${hostname()}:${process.pid}`,
+    onError: (error) => log.warn({ err: error }, 'queue of waves will try again'),
+    ...(deps.leaseMs === undefined ? {} : { leaseMs: deps.leaseMs }),
+  });
+  const repositoryOf = (name: string): string => `${catalogTeam}/${name}`;
+
+  async function channelsOf(name: string, channel: string | undefined): Promise<readonly BaseChannel[]> {
+    const repository = repositoryOf(name);
+    const channels =
+      channel === undefined
+        ? await listBaseChannels(registry, repository)
+        : [await readChannel(registry, repository, channel)].flatMap((each) => each ?? []);
+    if (channels.length > 0) return channels;
+    throw new UserError(
+      `there is no base image "${name}${channel === undefined ? '' : `:${channel}`}" on this server (brickyard base ls lists them)`,
+    );
+  }
+
+  async function enqueue(
+    base: Pick<BaseChannel, 'repository' | 'channel' | 'digest'>,
+    id: string,
+    rest: Partial<WaveRequest>,
+  ): Promise<Wave> {
+    const { repository, channel, digest } = base;
+    const request: WaveRequest = {
+      version: 1,
+      kind: 'rebase',
+      repository,
+      channel,
+      to: digest,
+      baseKey: await baseKeyOf(registry, repository, digest),
+      canary: settings.canary,
+      canaryWait: settings.canaryWait,
+      automatic: false,
+      by: 'brickyard',
+      group: id,
+      ...rest,
+    };
+    return toWave(await queue.add({ id, payload: { ...request } }));
+  }
+
+  /** The channels that have apps on another digest of theirs, each with that digest where all of them are on the same. */
+  async function behind(
+    channels: readonly BaseChannel[],
+    apps?: readonly string[],
+  ): Promise<readonly ChannelBehind[]> {
+    const nameOf = (base: { repository: string; channel: string }): string =>
+      `${base.repository}:${base.channel}`;
+    const names = new Set(channels.map(nameOf));
+    const descendants = await findDescendants({ registry, records }, (base) => names.has(nameOf(base)));
+    return channels.flatMap((channel) => {
+      const digests = new Set(
+        descendants
+          .filter(({ repository }) => apps?.includes(repository) ?? true)
+          .filter(({ base }) => nameOf(base) === nameOf(channel) && base.digest !== channel.digest)
+          .map(({ base }) => base.digest),
+      );
+      const [from] = digests;
+      if (from === undefined) return [];
+      return [{ channel, ...(digests.size === 1 ? { from } : {}) }];
+    });
+  }
+
+  const watch = createChannelWatch({ states, waves: queue, settings, log, now, behind, enqueue });
+
+  async function reconcile(): Promise<readonly Wave[]> {
+    if (settings.mode === 'manual') return [];
+    return watch.look(await listBaseChannels(registry), { settled: false });
+  }
+
+  async function listWaves(name: string, limit: number): Promise<Wave[]> {
+    const repository = repositoryOf(name);
+    const found: Wave[] = [];
+    let before: string | undefined;
+    for (let read = 0; read < mostListed && found.length < limit; read += 100) {
+      const page = await queue.list({ limit: 100, ...(before === undefined ? {} : { before }) });
+      found.push(...page.map(toWave).filter(({ request }) => request.repository === repository));
+      before = page.at(-1)?.id;
+      if (page.length < 100) break;
+    }
+    return found.slice(0, limit);
+  }
+
+  return {
+    async plan(name, channel) {
+      await channelsOf(name, channel);
+      return planBase(
+        { registry, records, rebaser, builds: deps.builds, settings },
+        repositoryOf(name),
+        channel,
+      );
+    },
+
+    async start({ name, channel, canary, canaryWait, apps, by }) {
+      const channels = await behind(await channelsOf(name, channel), apps);
+      const group = timeOrderedId(now());
+      return Promise.all(
+        channels.map(async ({ channel: base, from: below }) => {
+          const { repository, digest } = base;
+          const handled = (await states.read(repository, base.channel))?.handled;
+          const from = handled === undefined || handled === digest ? below : handled;
+          const wave = await enqueue(base, timeOrderedId(now()), {
+            by,
+            group,
+            ...(from === undefined ? {} : { from }),
+            ...(canary === undefined ? {} : { canary }),
+            ...(canaryWait === undefined ? {} : { canaryWait }),
+            ...(apps === undefined ? {} : { apps }),
+          });
+          // A wave for a few apps leaves the others to the one that starts by itself.
+          if (apps === undefined) {
+            await states.update(repository, base.channel, (known) => {
+              const { pending: _, retryAt: __, starting: ___, ...rest } = known ?? { waves: [] };
+              return { ...rest, handled: digest, wave: wave.id };
+            });
+          }
+          return wave;
+        }),
+      );
+    },
+
+    async changed(name) {
+      if (settings.mode === 'manual') return [];
+      return watch.look(await listBaseChannels(registry, repositoryOf(name)), { settled: true });
+    },
+
+    waves: (name, { limit = 20 } = {}) => listWaves(name, limit),
+
+    async wave(name, id) {
+      const job = await queue.get(id);
+      if (job === undefined) return undefined;
+      const wave = toWave(job);
+      if (wave.request.repository !== repositoryOf(name)) return undefined;
+      return { wave, images: (await readWaveDocument(store, id))?.images ?? [] };
+    },
+
+    async undo({ name, channel, wave: wanted, moveChannel = false, by }) {
+      const waves = await listWaves(name, mostListed);
+      const undone = new Set(waves.map(({ request }) => request.undoes));
+      const candidates = waves.filter(
+        ({ id, request }) =>
+          request.kind === 'rebase' &&
+          (wanted === undefined ? !undone.has(id) : id === wanted) &&
+          (channel === undefined || request.channel === channel),
+      );
+      const [newest] = candidates;
+      if (newest === undefined) {
+        throw new UserError(
+          wanted === undefined
+            ? `there is no wave of ${name}${channel === undefined ? '' : `:${channel}`} that could be undone`
+            : `${name} has no wave ${wanted}`,
+        );
+      }
+      const chosen = candidates.filter(({ request }) => request.group === newest.request.group);
+      if (moveChannel) for (const { request } of chosen) await moveChannelBack(request);
+      const group = timeOrderedId(now());
+      return Promise.all(
+        chosen.map(async ({ id, request }) => {
+          const { repository, to, from } = request;
+          await states.update(repository, request.channel, (state) => {
+            if (state === undefined) return undefined;
+            const { pending: _, retryAt: __, starting: ___, ...rest } = state;
+            return { ...rest, handled: moveChannel && from !== undefined ? from : state.handled };
+          });
+          return enqueue({ repository, channel: request.channel, digest: to }, timeOrderedId(now()), {
+            kind: 'undo',
+            by,
+            group,
+            undoes: id,
+            ...(from === undefined ? {} : { from }),
+          });
+        }),
+      );
+    },
+
+    reconcile,
+
+    work() {
+      const runner = createWaveRunner({
+        store,
+        registry,
+        rebaser,
+        records,
+        states,
+        waves: queue,
+        builds: deps.builds,
+        settings,
+        log,
+        now,
+      });
+      const worker = queue.work(runner, { concurrency: wavesAtOnce });
+      let looking: Promise<void> | undefined;
+      const look = (): void => {
+        looking ??= reconcile()
+          .then(() => undefined)
+          .catch((error: unknown) => log.warn({ err: error }, 'base images could not be looked through'))
+          .finally(() => {
+            looking = undefined;
+          });
+      };
+      look();
+      const timer = setInterval(look, reconcileEveryMs);
+      return {
+        async close() {
+          clearInterval(timer);
+          await looking;
+          await worker.close();
+        },
+      };
+    },
+  };
+
+  async function moveChannelBack({ repository, channel, to, from }: WaveRequest): Promise<void> {
+    const now = await readChannel(registry, repository, channel);
+    if (from === undefined) throw new UserError(`nobody knows what ${repository}:${channel} named before`);
+    if (now?.digest !== to && now?.digest !== from) {
+      throw new UserError(`${repository}:${channel} moved on since; it stays where it is`);
+    }
+    await putTags(registry, repository, from, [channel]);
+  }
+}
