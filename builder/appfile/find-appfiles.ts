@@ -27,13 +27,14 @@ export function findAppFiles(paths: Iterable<string>): FoundAppFiles {
     const name = parts.pop() ?? '';
     if (!appFileNames.includes(name)) continue;
     if (parts.length === 0) directories.add('');
-    else if (!/^App\.ya?ml$/.test(name) || parts.some(isForeign)) continue;
+    else if (!/^App\.ya?ml$/.test(name) || parts.some(isForeignFolder)) continue;
     else if (parts.length > maxAppFileDepth) tooDeep.push(path);
     else directories.add(parts.join('/'));
   }
   return { directories: [...directories].toSorted((a, b) => (a < b ? -1 : 1)), tooDeep };
 }
 
-function isForeign(folder: string): boolean {
+/** Whether nobody looks for applications there. */
+export function isForeignFolder(folder: string): boolean {
   return folder.startsWith('.') || foreign.includes(folder);
 }

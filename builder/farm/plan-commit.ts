@@ -6,7 +6,9 @@ import { type AppFileParser, readAppFile } from '../appfile/parse-appfile.ts';
 import type { BuildPlan } from '../plan/plan.ts';
 import { planBuild, type ResolveBase } from '../plan/plan-build.ts';
 import { lintRuntimeScript } from '../plan/runtime-script.ts';
-import type { SourceTree } from '../plan/source-tree.ts';
+import { maxIgnoreFileBytes, pathText } from '../plan/select-source.ts';
+import { sourceFaults } from '../plan/source-faults.ts';
+import type { SourceEntry, SourceTree } from '../plan/source-tree.ts';
 import type { BuildRequest } from './build-request.ts';
 import { describePlan, formatStep } from './report.ts';
 
@@ -30,7 +32,8 @@ export function createCommitPlanner(deps: {
 }): CommitPlanner {
   return async ({ request, source, directory = '', write }) => {
     const started = performance.now();
-    const paths = (await source.entries()).map(({ path }) => path);
+    const entries = await source.entries();
+    const paths = entries.map(({ path }) => path);
     const fileNames = [...new Set(paths.map((path) => path.split('/', 1)[0] ?? ''))];
     const parsed = await readAppFile(source, deps.parseAppFile, {
       defaultAppName: request.app,
@@ -49,6 +52,9 @@ export function createCommitPlanner(deps: {
       write(formatFaults(script.faults, script.document).trimEnd());
       throw new JobFailed(summary(script.document.file, script.faults));
     }
+    const odd = await faultsOfSource(parsed, source, entries);
+    report(parsed, odd, write);
+    if (odd.length > 0) throw new JobFailed(summary(name, odd));
     write(formatStep('lint', lintDetail(name, parsed.faults), performance.now() - started));
     const planning = performance.now();
     const planned = await planBuild({
@@ -69,6 +75,18 @@ export function createCommitPlanner(deps: {
     write(formatStep('plan', describePlan(planned.plan), performance.now() - planning));
     return { plan: planned.plan };
   };
+}
+
+/** Git LFS pointers are found when their files are read: only then is their content known. */
+async function faultsOfSource(
+  parsed: AppFileResult,
+  source: SourceTree,
+  entries: readonly SourceEntry[],
+): Promise<readonly DocumentFault[]> {
+  const submodules = entries.filter(({ kind }) => kind === 'submodule').map(({ path }) => pathText(path));
+  if (submodules.length === 0) return [];
+  const dockerignore = await source.readFile('.dockerignore', maxIgnoreFileBytes);
+  return sourceFaults(parsed, { submodules, pointers: [] }, dockerignore?.toString());
 }
 
 function report(

@@ -3,6 +3,9 @@ import { compileGlob, type Glob } from './glob.ts';
 import type { BuildPlan, SourceSelection } from './plan.ts';
 import type { SourceEntry } from './source-tree.ts';
 
+/** Larger .dockerignore files are none. */
+export const maxIgnoreFileBytes = 1024 * 1024;
+
 /** Everything; what a build that declares outputs sees of the commit. */
 export const wholeSource: SourceSelection = { include: ['**'], exclude: [] };
 
@@ -18,6 +21,26 @@ export function workspaceSelection(plan: BuildPlan): SourceSelection {
 export function imageSelection(plan: BuildPlan): SourceSelection {
   const fromBuild = plan.build !== undefined && Object.keys(plan.build.outputs).length === 0;
   return fromBuild ? { include: [], exclude: [] } : plan.source;
+}
+
+/** For an error about a submodule that is selected: git's own empty directory in its place would only fail later. */
+export const submoduleReason =
+  'it is a git submodule, which is not fetched: commit its files (git rm --cached it, then git add), fetch them in build commands, or leave it out with source.exclude';
+
+/**
+ * The entries that a build container gets. A submodule that `source` leaves out is no fault here either, where all of the commit is
+ * given. Errors: as `selectSource`.
+ */
+export function selectWorkspace(
+  entries: readonly SourceEntry[],
+  plan: BuildPlan,
+  dockerignore?: string,
+): SelectedSource {
+  const exclude = plan.source.exclude.map(compileGlob);
+  const wanted = entries.filter(
+    ({ kind, path }) => kind !== 'submodule' || !exclude.some((glob) => glob.matches(pathText(path))),
+  );
+  return selectSource(wanted, workspaceSelection(plan), dockerignore);
 }
 
 export interface SelectedSource {
@@ -45,7 +68,7 @@ export function selectSource(
     const path = pathText(entry.path);
     if (/^\.(?:git|brickyard)(?:\/|$)/i.test(path) || !include.some((glob) => glob.matches(path))) continue;
     if (ignored(path) || exclude.some((glob) => glob.matches(path))) continue;
-    const reason = refusePath(entry.path);
+    const reason = entry.kind === 'submodule' ? submoduleReason : refusePath(entry.path);
     if (reason === undefined) selected.push(entry);
     else refused.push({ path, reason });
   }

@@ -1,12 +1,17 @@
+import { statSync } from 'node:fs';
 import { lstat, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { missingBaseFault } from '../../builder/appfile/missing-base.ts';
 import { lintRuntimeScript, type RuntimeScript } from '../../builder/plan/runtime-script.ts';
+import { maxIgnoreFileBytes } from '../../builder/plan/select-source.ts';
+import { sourceFaults } from '../../builder/plan/source-faults.ts';
 import { hasErrors } from '../../core/document/document.ts';
 import { type FaultFormat, formatFaults } from '../../core/document/format-faults.ts';
 import { UserError } from '../../core/user-error.ts';
+import { findAppFolders } from '../appfile-folders.ts';
 import type { CliContext } from '../context.ts';
+import { findOddFiles } from '../odd-files.ts';
 import { defaultBaseOf, defaultBaseOption, readAppFileInput } from './appfile-input.ts';
 
 interface LintOptions {
@@ -15,11 +20,14 @@ interface LintOptions {
   readonly defaultBase?: string;
 }
 
-/** `lint [FILE|DIR]`: what is wrong with an App.yaml and the runtime script that it names. Faults are the result, so they go to stdout; exit code 1 when one is an error. */
+/**
+ * `lint [FILE|DIR]`: what is wrong with an App.yaml, the scripts that it names and the files beside it; of a folder, also with the App.yaml in its
+ * folders. Faults are the result, so they go to stdout; exit code 1 when one is an error.
+ */
 export function registerLint(program: Command, context: CliContext): void {
   program
     .command('lint [path]')
-    .description('check an App.yaml (default: the one in this directory)')
+    .description('check an App.yaml (default: the one in this directory, and those in its folders)')
     .addOption(
       new Option('--format <format>', 'how to print faults')
         .choices(['text', 'json', 'github'])
@@ -28,35 +36,59 @@ export function registerLint(program: Command, context: CliContext): void {
     .option('--json', 'same as --format json')
     .addOption(defaultBaseOption())
     .action(async (path: string | undefined, options: LintOptions) => {
-      const { result, directory, names } = readAppFileInput(context, path);
-      const script = await lintRuntimeScript(result, (name, limit) =>
-        readScript(join(directory, name), limit),
-      );
-      const ofScript = script === undefined || script.document === result.document ? undefined : script;
-      const defaultBase = defaultBaseOf(context, options);
-      const base = defaultBase === undefined ? missingBaseFault(result, names) : undefined;
-      const faults = [
-        ...result.faults,
-        ...(base === undefined ? [] : [base]),
-        ...(ofScript === undefined ? (script?.faults ?? []) : []),
-      ];
-      const { document } = result;
+      const checked: RuntimeScript[] = [];
+      for (const place of placesOf(context, path)) checked.push(...(await lintOne(context, place, options)));
       const format = options.json === true ? 'json' : options.format;
       const color = context.env['FORCE_COLOR'] !== undefined && context.env['NO_COLOR'] === undefined;
+      const [first, ...others] = checked;
       if (format === 'json') {
-        const others = ofScript === undefined ? {} : { others: [toJson(ofScript)] };
-        context.stdout(`${JSON.stringify({ ...toJson({ document, faults }), ...others }, undefined, 2)}\n`);
+        const more = others.length === 0 ? {} : { others: others.map(toJson) };
+        context.stdout(`${JSON.stringify({ ...toJson(first as RuntimeScript), ...more }, undefined, 2)}\n`);
       } else {
-        context.stdout(formatFaults(faults, document, format, { color }));
-        if (ofScript !== undefined)
-          context.stdout(formatFaults(ofScript.faults, ofScript.document, format, { color }));
+        for (const { document, faults } of checked)
+          context.stdout(formatFaults(faults, document, format, { color }));
       }
-      const all = [...faults, ...(ofScript?.faults ?? [])];
+      const all = checked.flatMap(({ faults }) => faults);
       const errors = all.filter((fault) => fault.severity === 'error').length;
-      if (hasErrors(all))
-        throw new UserError(`${document.file}: ${errors} ${errors === 1 ? 'error' : 'errors'}`);
-      if (format === 'text') context.stderr(`${document.file}: no errors\n`);
+      const name = first?.document.file ?? '';
+      if (hasErrors(all)) throw new UserError(`${name}: ${errors} ${errors === 1 ? 'error' : 'errors'}`);
+      if (format === 'text')
+        for (const { document } of checked) context.stderr(`${document.file}: no errors\n`);
     });
+}
+
+/** What `lint` is pointed at: one App.yaml, or those of a folder. */
+function placesOf(context: CliContext, path: string | undefined): readonly (string | undefined)[] {
+  const folder = resolve(context.cwd, path ?? '.');
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) return [path];
+  const found = findAppFolders(folder);
+  if (found.length === 0) return [path];
+  return found.map((directory) =>
+    directory === '' ? path : relative(context.cwd, join(folder, directory)) || undefined,
+  );
+}
+
+/** The App.yaml with all that concerns it, and its script where that has faults of its own. */
+async function lintOne(
+  context: CliContext,
+  path: string | undefined,
+  options: LintOptions,
+): Promise<readonly RuntimeScript[]> {
+  const { result, directory, names } = readAppFileInput(context, path);
+  const read = (name: string, limit: number): Promise<Uint8Array | undefined> =>
+    readRegularFile(join(directory, name), limit);
+  const script = await lintRuntimeScript(result, read);
+  const ofScript = script === undefined || script.document === result.document ? undefined : script;
+  const base = defaultBaseOf(context, options) === undefined ? missingBaseFault(result, names) : undefined;
+  const ignore = await read('.dockerignore', maxIgnoreFileBytes);
+  const odd = await findOddFiles(context, directory);
+  const faults = [
+    ...result.faults,
+    ...(base === undefined ? [] : [base]),
+    ...(ofScript === undefined ? (script?.faults ?? []) : []),
+    ...sourceFaults(result, odd, ignore === undefined ? undefined : Buffer.from(ignore).toString()),
+  ];
+  return [{ document: result.document, faults }, ...(ofScript === undefined ? [] : [ofScript])];
 }
 
 function toJson({ document, faults }: RuntimeScript): { file: string; faults: RuntimeScript['faults'] } {
@@ -64,7 +96,7 @@ function toJson({ document, faults }: RuntimeScript): { file: string; faults: Ru
 }
 
 /** Undefined = no regular file. Errors: UserError when it is larger than `limit` bytes. */
-async function readScript(path: string, limit: number): Promise<Uint8Array | undefined> {
+async function readRegularFile(path: string, limit: number): Promise<Uint8Array | undefined> {
   const info = await lstat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
     throw error;

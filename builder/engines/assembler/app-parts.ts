@@ -71,10 +71,7 @@ function arrange(files: AppFiles): readonly Slot[] {
   for (const source of files.selected) {
     const path = `${below}/${cleanPath(source.path)}`;
     if (outputPaths.has(path)) continue;
-    // Git checks a submodule out as an empty directory when it is not asked to fetch it; we never fetch.
-    if (source.kind === 'submodule') {
-      table.add(toSlot({ type: 'directory', path, mode: 0o755, ...appOwner }));
-    } else table.add({ path, directory: false, source });
+    table.add({ path, directory: false, source });
   }
   return table.sorted();
 }

@@ -1,5 +1,6 @@
 import type { ContentSpool } from '../../../oci/layer/content-spool.ts';
 import type { LayerContent, LayerEntry } from '../../../oci/layer/entry.ts';
+import { isLfsPointer, lfsPointerReason } from '../../plan/lfs-pointer.ts';
 import type { SourceEntry, SourceTree } from '../../plan/source-tree.ts';
 import type { AppPart } from './app-parts.ts';
 import { appOwner } from './entry-table.ts';
@@ -45,6 +46,7 @@ async function toLayerEntry(
   const mode = source.kind === 'executable' ? 0o755 : 0o644;
   const held: Buffer | LayerContent =
     content.size <= heldBytes ? await hold(content.body) : await spool.add(content.body);
+  if (Buffer.isBuffer(held) && isLfsPointer(held)) throw refuse(source.path, lfsPointerReason);
   return { type: 'file', path, mode, ...appOwner, content: held };
 }
 

@@ -1,5 +1,5 @@
 import { JobFailed } from '../../../core/queue/job-queue.ts';
-import { imageSelection, selectSource } from '../../plan/select-source.ts';
+import { imageSelection, maxIgnoreFileBytes, selectSource } from '../../plan/select-source.ts';
 import type { SourceEntry } from '../../plan/source-tree.ts';
 import type { EngineInput } from '../engine.ts';
 import { refuse } from './path-policy.ts';
@@ -9,7 +9,7 @@ export async function selectFiles(input: EngineInput): Promise<readonly SourceEn
   const selection = imageSelection(input.plan);
   if (selection.include.length === 0) return [];
   const entries = await input.source.entries();
-  const dockerignore = await input.source.readFile('.dockerignore', 65_536);
+  const dockerignore = await input.source.readFile('.dockerignore', maxIgnoreFileBytes);
   let selected: ReturnType<typeof selectSource>;
   try {
     selected = selectSource(entries, selection, dockerignore?.toString());

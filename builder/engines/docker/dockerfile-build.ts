@@ -8,7 +8,7 @@ import type { Registry } from '../../../oci/registry.ts';
 import { layerPart, layerParts } from '../../plan/layer-part.ts';
 import type { BuildPlan, PlannedBase } from '../../plan/plan.ts';
 import { dockerfileContext, printDockerfile } from '../../plan/print-dockerfile.ts';
-import { selectSource } from '../../plan/select-source.ts';
+import { maxIgnoreFileBytes, selectSource } from '../../plan/select-source.ts';
 import type { SourceEntry, SourceTree } from '../../plan/source-tree.ts';
 import type { BuildEngine, EngineContext, EngineInput, EngineResult } from '../engine.ts';
 import type { BaseImages, LoadedImage } from './base-image.ts';
@@ -112,7 +112,7 @@ async function* contextArchive(
   for (const { path, mode, content } of context.files) yield* tarFile(path, Buffer.from(content), { mode });
 
   const entries = await source.entries();
-  const ignore = (await source.readFile('.dockerignore', 65_536))?.toString();
+  const ignore = (await source.readFile('.dockerignore', maxIgnoreFileBytes))?.toString();
   for (const { prefix, selection, part } of context.trees) {
     yield directory(prefix.slice(0, -1));
     const selected = selectSource(entries, selection, ignore);
@@ -153,8 +153,7 @@ async function* sourceFiles(
   place: (path: string) => string,
   exactMode?: number,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const wanted = entries.filter(({ kind }) => kind !== 'submodule');
-  for await (const { entry, size, body } of source.read(wanted)) {
+  for await (const { entry, size, body } of source.read(entries)) {
     const path = place(entry.path);
     if (entry.kind === 'symlink') {
       const chunks: Buffer[] = [];

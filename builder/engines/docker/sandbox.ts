@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { Logger } from '../../../core/log.ts';
 import { JobFailed } from '../../../core/queue/job-queue.ts';
+import { lfsPointerReason } from '../../plan/lfs-pointer.ts';
 import type { BuildPlan, BuildStep, TestStep } from '../../plan/plan.ts';
-import { selectSource, workspaceSelection } from '../../plan/select-source.ts';
+import { maxIgnoreFileBytes, pathText, selectWorkspace } from '../../plan/select-source.ts';
 import type { SourceTree } from '../../plan/source-tree.ts';
 import type { EngineContext, Sandbox, SandboxInput } from '../engine.ts';
 import { type ArtifactLimits, artifactLimits, readArtifacts } from './artifacts.ts';
@@ -49,9 +50,6 @@ export interface SandboxOptions {
   readonly log: Logger;
   readonly limits: SandboxLimits;
 }
-
-/** Larger .dockerignore files are none. */
-const largestIgnoreFile = 1024 * 1024;
 
 /**
  * Runs the commands as PID 1's children, one shell each. `$0` is a secret word that introduces a line saying which command
@@ -138,15 +136,27 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     });
   }
 
-  async function putSource(place: Place, container: string, source: SourceTree, signal: AbortSignal) {
+  async function putSource(
+    place: Place,
+    container: string,
+    source: SourceTree,
+    { signal, log: write }: EngineContext,
+  ): Promise<void> {
     const { plan, mountPoint, root } = place;
-    const ignore = await source.readFile('.dockerignore', largestIgnoreFile);
-    const selected = selectSource(await source.entries(), workspaceSelection(plan), ignore?.toString());
+    const ignore = await source.readFile('.dockerignore', maxIgnoreFileBytes);
+    const selected = selectWorkspace(await source.entries(), plan, ignore?.toString());
     const [refused] = selected.refused;
     if (refused !== undefined) {
       throw new JobFailed(`${JSON.stringify(refused.path)} cannot enter an image: ${refused.reason}`);
     }
-    const archive = withHome(workspaceArchive(source, selected.entries, root));
+    // With outputs, a pointer is a fault only where one of them hands it on; commands may fetch what they need.
+    const onPointer = (path: string): void => {
+      const shown = JSON.stringify(pathText(path));
+      if (Object.keys(plan.build?.outputs ?? {}).length > 0)
+        write(`${shown} is a Git LFS pointer, not the file`);
+      else throw new JobFailed(`${shown} cannot enter an image: ${lfsPointerReason}`);
+    };
+    const archive = withHome(workspaceArchive(source, selected.entries, { root, onPointer }));
     await api.putArchive(container, mountPoint, Readable.from(archive, { objectMode: false }), signal);
   }
 
@@ -223,7 +233,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
         await api.createVolume(volume, sandboxLabels(seconds, Date.now()));
         let container = await createContainer(place, first, context);
         containers.push(container);
-        await putSource(place, container, source, context.signal);
+        await putSource(place, container, source, context);
         if (step !== undefined) {
           await runCommands(container, { ...step, kind: 'build' }, place.word, context);
           const outputs = await takeOutputs(plan, step, container, context.signal);

@@ -1,8 +1,17 @@
+import { buffer } from 'node:stream/consumers';
+import { isLfsPointer, maxLfsPointerBytes } from '../../plan/lfs-pointer.ts';
 import type { SourceEntry, SourceTree } from '../../plan/source-tree.ts';
 import { tarEnd, tarFile, tarHeader } from './tar-file.ts';
 
 /** Runs `build:` commands and owns the workspace; the user and group `app` of all base images. */
 export const buildUser = 10_001;
+
+export interface WorkspaceOptions {
+  /** Name of the workspace's own directory. */
+  readonly root: string;
+  /** Told of each file that is a Git LFS pointer, by its raw path; may throw. */
+  readonly onPointer?: (path: string) => void;
+}
 
 /**
  * The source as a tar for the parent of the workspace: everything belongs to the build user, the workspace's own directory `root` included.
@@ -10,13 +19,11 @@ export const buildUser = 10_001;
  */
 export async function* workspaceArchive(
   source: SourceTree,
-  wanted: readonly SourceEntry[],
-  root: string,
+  entries: readonly SourceEntry[],
+  { root, onPointer = () => {} }: WorkspaceOptions,
 ): AsyncGenerator<Buffer, void, undefined> {
   const owner = { uid: buildUser, gid: buildUser };
   yield tarHeader({ type: 'directory', path: root, mode: 0o755, ...owner });
-  // A submodule is a commit of another repository: its directory stays away, as git leaves it empty.
-  const entries = wanted.filter(({ kind }) => kind !== 'submodule');
   const directories = new Set<string>();
   for await (const { entry, size, body } of source.read(entries)) {
     for (const parent of parents(entry.path)) {
@@ -30,7 +37,9 @@ export async function* workspaceArchive(
       yield tarHeader({ type: 'symlink', path, target: await linkTarget(body, size), ...owner });
     } else {
       const mode = entry.kind === 'executable' ? 0o755 : 0o644;
-      yield* tarFile(path, body, { size, mode, owner: buildUser });
+      const content = size < maxLfsPointerBytes ? await buffer(body) : body;
+      if (Buffer.isBuffer(content) && isLfsPointer(content)) onPointer(entry.path);
+      yield* tarFile(path, content, { size, mode, owner: buildUser });
     }
   }
   yield tarEnd();

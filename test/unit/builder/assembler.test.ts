@@ -194,7 +194,6 @@ describe('the assembler', () => {
         'bin/run': { text: '#!/bin/sh', kind: 'executable' },
         'lib-x': 'b',
         'lib/link': { text: '../../../etc/passwd', kind: 'symlink' },
-        'lib/vendored': { text: '', kind: 'submodule' },
         'server.js': 'a',
       }),
     });
@@ -213,7 +212,6 @@ describe('the assembler', () => {
         'directory 755 10001:10001 home/web/lib/',
         'file 644 10001:10001 home/web/lib-x',
         'symlink 777 10001:10001 home/web/lib/link -> ../../../etc/passwd',
-        'directory 755 10001:10001 home/web/lib/vendored/',
         'file 644 10001:10001 home/web/server.js',
       ].sort((a, b) => (name(a) < name(b) ? -1 : 1)),
     );
@@ -410,6 +408,23 @@ describe('the assembler', () => {
     const on = await setup();
 
     await expect(build(on, { source: source({ [path]: 'x' }) })).rejects.toMatchObject({ name: 'JobFailed' });
+  });
+
+  it.each([
+    [
+      'a submodule',
+      { x: { text: '', kind: 'submodule' as const } },
+      '"x" cannot enter the image: it is a git submodule',
+    ],
+    [
+      'a pointer of Git LFS',
+      { x: 'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n' },
+      '"x" cannot enter the image: it is a Git LFS pointer',
+    ],
+  ])('refuses %s and says what to do (rows 16 and 17)', async (_, files, message) => {
+    const on = await setup();
+
+    await expect(build(on, { source: source(files) })).rejects.toThrow(message);
   });
 
   it('refuses a file below a file, as only a forged git tree has it (row 9)', async () => {
