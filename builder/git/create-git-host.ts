@@ -11,6 +11,7 @@ import { gitEnvironment } from './git-process.ts';
 import { advertisePush, refusedType, runGitService } from './git-service.ts';
 import { openGitTree } from './git-tree.ts';
 import { installHooks } from './hooks.ts';
+import { createCommitImporter, removeAbandonedImports } from './import-commit.ts';
 import { announceOpenIntents } from './push-intents.ts';
 import { createPushSession, type PushSession } from './push-session.ts';
 import { readRefs } from './refs-document.ts';
@@ -37,14 +38,17 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
   const hooks = join(options.cacheDir, 'hooks');
   const home = join(options.cacheDir, 'home');
   const root = join(options.cacheDir, 'repositories');
+  const imports = join(options.cacheDir, 'imports');
   await Promise.all([
     installHooks(hooks),
     mkdir(home, { recursive: true }),
     mkdir(root, { recursive: true }),
+    removeAbandonedImports(imports),
   ]);
   const path = process.env['PATH'];
   const environment = gitEnvironment({ hooks, home, ...(path === undefined ? {} : { path }) });
   const cache = createRepositoryCache({ store, directory: options.cacheDir, environment });
+  const importCommit = createCommitImporter({ store, cache, listener, log, directory: imports, environment });
   /** Requests and pushes under way, waited for on close. */
   const running = new Set<Promise<unknown>>();
   const pushes = new Set<PushSession>();
@@ -130,6 +134,16 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
       const { document } = await readRefs(store, team, app);
       const stored = document.refs[ref];
       return stored === undefined ? undefined : { commit: stored.commit, sequence: stored.sequence };
+    },
+    async importCommit(target, write) {
+      if (closed) throw new Error('the server is stopping');
+      const task = importCommit(target, write);
+      running.add(task);
+      try {
+        return await task;
+      } finally {
+        running.delete(task);
+      }
     },
     recover: () => announceOpenIntents({ store, listener, log }),
     async close() {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Identity } from '../../core/auth/authenticator.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
+import type { ImportCommit } from './import-commit.ts';
 
 /**
  * `/git/<team>/<app>.git`: git over smart HTTP. Refs and packs are durable in the object store before a push is acknowledged;
@@ -13,6 +14,8 @@ export interface GitHost {
   openTree(team: string, app: string, commit: string): Promise<CommitTree>;
   /** Where a ref points now, straight from the store; undefined when the repository or the ref is not there. */
   resolveRef(team: string, app: string, ref: string): Promise<ResolvedRef | undefined>;
+  /** Makes one commit of files that did not come by git, durable and announced as a push is, and moves a new ref to it. */
+  readonly importCommit: ImportCommit;
   /** Announces again what was pushed but, because a process died, perhaps never reached the listener. */
   recover(): Promise<void>;
   close(): Promise<void>;

@@ -28,13 +28,8 @@ export function parseGitPath(
   const match = /^\/git\/([^/]+)\/([^/]+)\.git\/(info\/refs|git-upload-pack|git-receive-pack)$/.exec(path);
   if (match === null) return { refused: 'not a git address: expected /git/<team>/<app>.git', status: 404 };
   const [, team = '', app = '', action = ''] = match;
-  if (team.length > 100 || app.length > 100 || !isRepositoryName(`${team}/${app}`)) {
-    return {
-      refused: `invalid repository name: team and app are lower-case letters and digits, joined by '.', '_' or '-'`,
-      status: 400,
-    };
-  }
-  if (reservedTeams.has(team)) return { refused: `the team "${team}" is reserved`, status: 403 };
+  const unfit = refuseRepository(team, app);
+  if (unfit !== undefined) return unfit;
   if (action !== 'info/refs') {
     if (method !== 'POST') return { refused: 'this address takes POST only', status: 405 };
     return { team, app, service: action as GitService, advertisement: false };
@@ -45,4 +40,15 @@ export function parseGitPath(
     return { refused: 'only the smart HTTP protocol is served; update your git', status: 403 };
   }
   return { team, app, service, advertisement: true };
+}
+
+/** Why nobody can have a git repository of this name, with the status to answer; undefined when it is fine. */
+export function refuseRepository(team: string, app: string): { refused: string; status: number } | undefined {
+  if (team.length > 100 || app.length > 100 || !isRepositoryName(`${team}/${app}`)) {
+    return {
+      refused: `invalid repository name: team and app are lower-case letters and digits, joined by '.', '_' or '-'`,
+      status: 400,
+    };
+  }
+  return reservedTeams.has(team) ? { refused: `the team "${team}" is reserved`, status: 403 } : undefined;
 }

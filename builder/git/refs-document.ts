@@ -51,8 +51,13 @@ export type PushRefusals = ReadonlyMap<string, string>;
 
 export const zeroId = '0'.repeat(40);
 const maximumRefs = 50_000;
-/** Working-tree builds (`brickyard build`) leave one ref each; so many of the newest are kept. */
+/**
+ * Builds of working trees and of packages leave one ref each; so many of the newest are kept. A package is the only source of its image,
+ * which a later base image may ask for again.
+ */
 const keptWorkingTrees = 20;
+const keptPackages = 500;
+const packages = 'refs/brickyard/package-';
 const emptyDocument: RefsDocument = { head: 'refs/heads/main', sequence: 0, refs: {}, packs: [] };
 
 /** Errors: the document is damaged. */
@@ -188,8 +193,12 @@ function chooseHead(
 }
 
 function dropOldWorkingTrees(refs: Record<string, StoredRef>): void {
-  const trees = Object.entries(refs).filter(([ref]) => ref.startsWith('refs/brickyard/'));
-  if (trees.length <= keptWorkingTrees) return;
-  trees.sort(([, a], [, b]) => a.sequence - b.sequence);
-  for (const [ref] of trees.slice(0, trees.length - keptWorkingTrees)) delete refs[ref];
+  const ours = Object.entries(refs).filter(([ref]) => ref.startsWith('refs/brickyard/'));
+  for (const [kept, some] of [
+    [keptWorkingTrees, ours.filter(([ref]) => !ref.startsWith(packages))],
+    [keptPackages, ours.filter(([ref]) => ref.startsWith(packages))],
+  ] as const) {
+    const oldest = some.toSorted(([, a], [, b]) => a.sequence - b.sequence);
+    for (const [ref] of oldest.slice(0, Math.max(0, some.length - kept))) delete refs[ref];
+  }
 }
