@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import type { Authorizer } from '../core/auth/authorizer.ts';
 import type { EventBus } from '../core/events.ts';
 import type { Logger } from '../core/log.ts';
@@ -16,6 +17,7 @@ import { createBaseResolver } from './farm/resolve-base.ts';
 import { createBuildRunner } from './farm/run-build.ts';
 import { createGitHost } from './git/create-git-host.ts';
 import type { GitHost } from './git/git-host.ts';
+import { createPackageService, type PackageLimits, type PackageService } from './package/package-service.ts';
 import { createPropagation, type Propagation } from './propagate/propagation.ts';
 import { defaultPropagation, type PropagationSettings } from './propagate/settings.ts';
 
@@ -34,12 +36,15 @@ export interface BuilderDeps {
   readonly defaultBase?: string;
   /** How changed base images reach the apps on them; without it only people start that. */
   readonly propagation?: PropagationSettings;
+  /** Of release packages; default 2 GiB, and 8 GiB unpacked. */
+  readonly packageLimits?: PackageLimits;
 }
 
 /** The builder of one process: git and builds for those that answer HTTP, and, after `work`, for the one that builds. */
 export interface Builder {
   readonly git: GitHost;
   readonly builds: BuildService;
+  readonly packages: PackageService;
   readonly propagation: Propagation;
   /** Starts taking builds and waves of rebases, `concurrency` at once (default 2), and what a dead process left to do. */
   work(options?: { concurrency?: number; sandbox?: Sandbox }): JobWorker;
@@ -67,11 +72,18 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
     builds: queue,
     settings: deps.propagation ?? defaultPropagation,
   });
+  const packages = createPackageService({
+    git,
+    builds,
+    folder: join(deps.cacheDir, 'uploads'),
+    ...(deps.packageLimits === undefined ? {} : { limits: deps.packageLimits }),
+  });
 
   return {
     git,
     builds,
     propagation,
+    packages,
     work({ concurrency = 2, sandbox } = {}) {
       const runner = createBuildRunner({
         store,

@@ -236,6 +236,18 @@ export const configSchema = Type.Object({
             : [],
       }),
     ),
+    packages: Type.Object({
+      maxBytes: Type.Integer({
+        default: 2 * 1024 ** 3,
+        minimum: 1024,
+        description: 'Bytes; larger release packages are refused.',
+      }),
+      maxUnpackedBytes: Type.Integer({
+        default: 8 * 1024 ** 3,
+        minimum: 1024,
+        description: 'Bytes of all files of a release package together.',
+      }),
+    }),
     catalog: Type.Optional(
       Type.String({
         minLength: 1,

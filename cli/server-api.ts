@@ -61,7 +61,8 @@ export async function openServerApi(context: CliContext, server: string | undefi
   };
 }
 
-function messageOf(text: string): string | undefined {
+/** What an answer of the management API says went wrong, if it says so. */
+export function messageOf(text: string): string | undefined {
   try {
     const { error } = JSON.parse(text) as { error?: { message?: string } };
     return error?.message;

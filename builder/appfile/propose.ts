@@ -7,6 +7,8 @@ export interface ProjectReader {
   readonly names: readonly string[];
   /** A text file at the top; undefined when it cannot be read. */
   read(name: string): string | undefined;
+  /** A release package: dependencies that lie in it need no build. In a working tree they are the developer's own. */
+  readonly released?: boolean;
 }
 
 export interface Proposal {
@@ -68,7 +70,8 @@ const bodies: Readonly<Record<ProjectKind['kind'], Body>> = {
     web('shell: echo "write the command that starts your program here"; exec sleep infinity', '8080/http'),
 };
 
-function web(command: string, port: string, more: readonly string[] = []): string[] {
+/** One role, as proposals write it; `command` is the line that starts it. */
+export function web(command: string, port: string, more: readonly string[] = []): string[] {
   return [
     'entrypoints:',
     '  web:  # docker run IMAGE web',
@@ -121,13 +124,18 @@ function isPlainLine(value: unknown): value is string {
 }
 
 function nodeBuild(project: ProjectReader, manifest: Manifest): string[] {
-  if (!manifest.dependencies && !manifest.build) {
+  if (project.released === true && project.names.includes('node_modules')) {
+    return ['# No build: the package brings its dependencies.'];
+  }
+  // A release is built already; what it was built from may be missing.
+  const build = manifest.build && project.released !== true;
+  if (!manifest.dependencies && !build) {
     return [
       '# No build: there are no dependencies to install. Dependencies would be installed by: build: npm ci',
     ];
   }
   const lock = ['package-lock.json', 'npm-shrinkwrap.json'].some((name) => project.names.includes(name));
-  const commands = [lock ? 'npm ci' : 'npm install', ...(manifest.build ? ['npm run build'] : [])];
+  const commands = [lock ? 'npm ci' : 'npm install', ...(build ? ['npm run build'] : [])];
   return [
     '# Runs in a container over a copy of the source; what is there afterwards is the image.',
     'build:',
@@ -158,7 +166,7 @@ function pythonProgram(project: ProjectReader): string {
 }
 
 /** The directory's name as a name of an application. */
-function appName(name: string): string {
+export function appName(name: string): string {
   const words = name
     .normalize('NFKD')
     .toLowerCase()
@@ -171,7 +179,7 @@ function appName(name: string): string {
 }
 
 /** A YAML scalar on one line: plain where nothing can be mistaken, in double quotes (which are JSON's) elsewhere. */
-function yamlText(text: string): string {
+export function yamlText(text: string): string {
   const plain =
     /^[A-Za-z_./][A-Za-z0-9_./ -]*$/.test(text) &&
     !/^(?:true|false|null|~)$/i.test(text) &&

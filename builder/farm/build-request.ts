@@ -1,5 +1,6 @@
 import type { JsonValue } from '../../core/object-store/object-store.ts';
 import type { RefUpdate } from '../git/git-host.ts';
+import type { PackageNote } from '../package/package-note.ts';
 
 /** Payload of a build's job: small, versioned JSON. */
 export interface BuildRequest {
@@ -14,6 +15,8 @@ export interface BuildRequest {
   readonly pusher: string;
   /** `-o tag=…` of a working-tree build. */
   readonly tag?: string;
+  /** The commit was made of this package. */
+  readonly package?: PackageNote;
   /** `host[:port]` that the pusher used, for the reference that is shown. */
   readonly host?: string;
   /** The base image changed, and a rebase will not do: the image is made again, and the wave moves its tags. */
@@ -28,7 +31,7 @@ export interface BuildRequest {
 
 export function toPayload(
   update: RefUpdate,
-  tag: string | undefined,
+  { tag, note }: { readonly tag?: string; readonly note?: PackageNote } = {},
 ): { readonly [name: string]: JsonValue } {
   const { team, app, ref, commit, sequence, defaultBranch, pusher, host } = update;
   return {
@@ -41,6 +44,7 @@ export function toPayload(
     defaultBranch,
     pusher,
     ...(tag === undefined ? {} : { tag }),
+    ...(note === undefined ? {} : { package: { ...note } }),
     ...(host === undefined ? {} : { host }),
   };
 }

@@ -3,6 +3,7 @@ import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import type { JobQueue, JobRecord } from '../../core/queue/job-queue.ts';
 import type { PushListener, RefUpdate } from '../git/git-host.ts';
 import { timeOrderedId } from '../git/time-ordered-id.ts';
+import type { PackageNote } from '../package/package-note.ts';
 import { type ArtifactStore, createArtifactStore } from './artifact-store.ts';
 import { type BuildRequest, parseBuildRequest, toPayload } from './build-request.ts';
 import { followLog, type LogFollower } from './follow-log.ts';
@@ -59,9 +60,9 @@ export function createBuildService(deps: {
     async accepted(updates) {
       const builds = chooseBuilds(updates);
       await Promise.all(
-        builds.map(async ({ update, tag, nowait }) => {
+        builds.map(async ({ update, ours, nowait }) => {
           if (!nowait) listen(update.id);
-          await queue.add({ id: update.id, payload: toPayload(update, tag) });
+          await queue.add({ id: update.id, payload: toPayload(update, ours) });
         }),
       );
     },
@@ -123,14 +124,20 @@ function isBuilt(ref: string): boolean {
 
 function chooseBuilds(
   updates: readonly RefUpdate[],
-): { update: RefUpdate; tag: string | undefined; nowait: boolean }[] {
+): { update: RefUpdate; ours: { tag?: string; note?: PackageNote }; nowait: boolean }[] {
   const candidates = updates.filter(({ ref }) => isBuilt(ref));
   const chosen =
     candidates.length <= mostBuilds ? candidates : candidates.filter(({ defaultBranch }) => defaultBranch);
   return chosen.flatMap((update) => {
-    const { skip, nowait, tag } = parsePushOptions(update.pushOptions);
+    const { skip, nowait, tag, package: note } = parsePushOptions(update.pushOptions);
     if (skip) return [];
-    return [{ update, nowait, tag: update.ref.startsWith('refs/brickyard/') ? tag : undefined }];
+    // Branches and git tags name their image's tags themselves.
+    const named = update.ref.startsWith('refs/brickyard/');
+    const ours = {
+      ...(named && tag !== undefined ? { tag } : {}),
+      ...(named && note !== undefined ? { note } : {}),
+    };
+    return [{ update, nowait, ours }];
   });
 }
 

@@ -38,6 +38,11 @@ export function tagOfRef(ref: string): string {
 export function tagsOfBuild(request: BuildRequest, commit: string): ImageTags {
   const owner = `${request.team}/${request.app}`;
   if (request.ref.startsWith('refs/brickyard/')) {
+    // Packages are releases: a working tree does not replace them, and each stays reachable by its content.
+    if (request.package !== undefined) {
+      const tag = request.tag ?? 'latest';
+      return { moving: [{ tag, source: `${owner} package` }], fixed: [commit.slice(0, 12)] };
+    }
     const tag = request.tag ?? 'local';
     return {
       moving: request.wave === undefined ? [{ tag, source: `${owner} working tree` }] : [],

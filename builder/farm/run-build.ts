@@ -12,6 +12,7 @@ import { createArtifactStore } from './artifact-store.ts';
 import { type AppBuildDeps, type AppBuildOutcome, buildApp } from './build-app.ts';
 import { type BuildLogLimits, type BuildLogWriter, createBuildLog } from './build-log.ts';
 import { type BuildRequest, parseBuildRequest } from './build-request.ts';
+import { reportPackage } from './report-package.ts';
 
 export interface BuildRunnerDeps extends AppBuildDeps {
   readonly events: EventBus;
@@ -61,7 +62,9 @@ async function runBuild(
   if (job.attempts > 1) log.line(`  (taken up again, attempt ${job.attempts})`);
   const source = await deps.git.openTree(request.team, request.app, request.commit);
   try {
-    const directories = await findApps(source, log);
+    await reportPackage(request.package, source, (line) => log.line(line));
+    // A package is one application, whatever lies in its depths.
+    const directories = request.package === undefined ? await findApps(source, log) : [''];
     const common = {
       request,
       job,

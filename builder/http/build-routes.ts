@@ -24,13 +24,20 @@ const imageSchema = Type.Object({
   skippedBytes: Type.Integer(),
   storedBytes: Type.Integer(),
 });
-const buildSchema = Type.Object({
+/** A build, as every route shows it. */
+export const buildSchema = Type.Object({
   id: Type.String({ description: 'Sorts by time.' }),
   state: Type.Enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']),
   repository: Type.String({ description: 'The git repository, `team/app`.' }),
   ref: Type.String(),
   commit: Type.String(),
   pusher: Type.String(),
+  package: Type.Optional(
+    Type.Object(
+      { name: Type.String(), sha256: Type.String() },
+      { description: 'The release package that the commit was made of.' },
+    ),
+  ),
   createdAt: Type.String({ format: 'date-time' }),
   startedAt: Type.Optional(Type.String({ format: 'date-time' })),
   finishedAt: Type.Optional(Type.String({ format: 'date-time' })),
@@ -170,7 +177,8 @@ export function createBuildRoutes(options: BuildAccessOptions): FastifyPluginAsy
   };
 }
 
-function toView(build: Build): BuildView {
+/** What people and programs see of a build. */
+export function toView(build: Build): BuildView {
   const { request, result } = build;
   return {
     id: build.id,
@@ -179,6 +187,9 @@ function toView(build: Build): BuildView {
     ref: request.ref,
     commit: request.commit,
     pusher: request.pusher,
+    ...(request.package === undefined
+      ? {}
+      : { package: { name: request.package.name, sha256: request.package.sha256 } }),
     createdAt: build.createdAt,
     attempts: build.attempts,
     ...(build.startedAt === undefined ? {} : { startedAt: build.startedAt }),

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import type { Command } from 'commander';
@@ -8,43 +8,91 @@ import type { BuildView } from '../../builder/http/build-routes.ts';
 import { UserError } from '../../core/user-error.ts';
 import { isRepositoryName, isTag } from '../../oci/reference.ts';
 import type { CliContext } from '../context.ts';
-import { openServerApi } from '../server-api.ts';
+import { openServerApi, type ServerApi } from '../server-api.ts';
 import { commitWorkingTree } from '../working-tree.ts';
+import { type PackageFlags, packageStem, sendPackage } from './build-package.ts';
 import { describeEnd, untilEnded } from './builds.ts';
 
-interface BuildFlags {
+interface BuildFlags extends PackageFlags {
   readonly server?: string;
   readonly repository?: string;
-  readonly tag?: string;
   readonly wait: boolean;
   readonly json?: boolean;
 }
 
-/** `build [DIR]`: builds a working tree as it is, on the server, with the log on the terminal. */
+/** `build [DIR|FILE]`: builds a working tree as it is, or a release package, on the server, with the log on the terminal. */
 export function registerBuild(program: Command, context: CliContext): void {
   program
-    .command('build [dir]')
-    .description('build a working tree as it is, without a commit, and push the image')
+    .command('build [path]')
+    .description(
+      'build a working tree as it is, without a commit, or a package (.tgz .tar .zip .war .jar), and push the image',
+    )
     .option(
       '--repository <team/app>',
       'git repository on the server (default: your name and the appname of App.yaml)',
     )
-    .option('-t, --tag <tag>', 'tag of the image (default: local)')
+    .option(
+      '-t, --tag <tag>',
+      'tag of the image (default: local; of a package the version in its name, else latest)',
+    )
+    .option('--app <file>', 'App.yaml for a package that brings none')
+    .option('--base <name:channel>', 'instead of --app: base image of a package')
+    .option('--command <command>', 'instead of --app: how a package is started')
+    .option('--port <number>', 'instead of --app: where it listens for HTTP (default: 8080)')
     .option('--no-wait', 'do not wait for the build')
     .option('--server <url>', 'server to talk to (default: BRICKYARD_SERVER or this machine)')
     .option('--json', 'print the build as JSON')
-    .action((dir: string | undefined, flags: BuildFlags) => build(context, dir ?? '.', flags));
+    .action((path: string | undefined, flags: BuildFlags) => build(context, path ?? '.', flags));
 }
 
-async function build(context: CliContext, dir: string, flags: BuildFlags): Promise<void> {
-  const folder = resolve(context.cwd, dir);
+async function build(context: CliContext, path: string, flags: BuildFlags): Promise<void> {
+  const place = resolve(context.cwd, path);
+  const packaged = (await stat(place).catch(() => undefined))?.isFile() === true;
   if (flags.tag !== undefined && !isTag(flags.tag)) {
     throw new UserError(`"${flags.tag}" is no tag`, { exitCode: 2 });
   }
   const api = await openServerApi(context, flags.server);
-  const repository = flags.repository ?? (await defaultRepository(api.authorization, folder));
+  const repository = flags.repository ?? (await defaultRepository(api.authorization, place, packaged));
   if (!isRepositoryName(repository) || repository.split('/').length !== 2) {
     throw new UserError(`"${repository}" is no git repository: write --repository TEAM/APP`, { exitCode: 2 });
+  }
+  const id = packaged
+    ? await buildPackage(context, api, { file: place, repository, flags })
+    : await buildWorkingTree(context, api, { folder: place, repository, flags });
+  const result = flags.wait
+    ? await untilEnded(api, id)
+    : await api.call<BuildView>('GET', `/api/v1/builds/${id}`);
+  if (flags.json === true) context.stdout(`${JSON.stringify(result, undefined, 2)}\n`);
+  else if (!flags.wait) context.stdout(`${id}\n`);
+  else if (result.image !== undefined) context.stdout(`${result.image.reference}@${result.image.digest}\n`);
+  if (flags.wait && (result.state === 'failed' || result.state === 'cancelled')) {
+    throw new UserError(`the build ${describeEnd(result)}`);
+  }
+}
+
+/** Returns the build's id; with `--wait` when its log has ended. */
+async function buildPackage(
+  context: CliContext,
+  api: ServerApi,
+  what: { file: string; repository: string; flags: BuildFlags },
+): Promise<string> {
+  packageStem(what.file);
+  const { id } = await sendPackage(context, api, what);
+  if (what.flags.wait) {
+    for await (const text of api.stream(`/api/v1/builds/${id}/log?follow=1`)) context.stderr(text);
+  }
+  return id;
+}
+
+/** The same for a folder. */
+async function buildWorkingTree(
+  context: CliContext,
+  api: ServerApi,
+  { folder, repository, flags }: { folder: string; repository: string; flags: BuildFlags },
+): Promise<string> {
+  for (const key of ['app', 'base', 'command', 'port'] as const) {
+    if (flags[key] === undefined) continue;
+    throw new UserError(`--${key} is for packages; a folder says it in its App.yaml`, { exitCode: 2 });
   }
   const tree = await commitWorkingTree(context, folder);
   let id: string | undefined;
@@ -67,27 +115,24 @@ async function build(context: CliContext, dir: string, flags: BuildFlags): Promi
   });
   if (id === undefined)
     throw new UserError('the server took the files but told of no build; see "brickyard builds ls"');
-  const result = flags.wait
-    ? await untilEnded(api, id)
-    : await api.call<BuildView>('GET', `/api/v1/builds/${id}`);
-  if (flags.json === true) context.stdout(`${JSON.stringify(result, undefined, 2)}\n`);
-  else if (!flags.wait) context.stdout(`${id}\n`);
-  else if (result.image !== undefined) context.stdout(`${result.image.reference}@${result.image.digest}\n`);
-  if (flags.wait && (result.state === 'failed' || result.state === 'cancelled')) {
-    throw new UserError(`the build ${describeEnd(result)}`);
-  }
+  return id;
 }
 
-/** `<who is signed in, else the local user>/<appname, else the folder's name>`. */
-async function defaultRepository(authorization: string | undefined, folder: string): Promise<string> {
+/** `<who is signed in, else the local user>/<appname, else the folder's name; of a package its name without version>`. */
+async function defaultRepository(
+  authorization: string | undefined,
+  place: string,
+  packaged: boolean,
+): Promise<string> {
   const [user = ''] =
     authorization === undefined
       ? [userInfo().username]
       : Buffer.from(authorization.replace(/^Basic /, ''), 'base64')
           .toString('utf8')
           .split(':');
-  const folderName = basename(folder);
-  const bytes = await readFile(join(folder, 'App.yaml')).catch(() => undefined);
+  if (packaged) return `${toName(user)}/${toName(packageStem(place))}`;
+  const folderName = basename(place);
+  const bytes = await readFile(join(place, 'App.yaml')).catch(() => undefined);
   const appname =
     bytes === undefined
       ? undefined

@@ -4,7 +4,7 @@ import type { BuildView } from '../../builder/http/build-routes.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { CliContext } from '../context.ts';
 import { openServerApi, type ServerApi } from '../server-api.ts';
-import { shortRef } from '../text.ts';
+import { shortRef, withoutControls } from '../text.ts';
 import { checkBuildId } from './build-id.ts';
 import { registerBuildsArtifacts } from './builds-artifacts.ts';
 
@@ -107,7 +107,7 @@ function toTable(builds: readonly BuildView[]): string {
     build.id,
     build.state,
     build.repository,
-    shortRef(build.ref),
+    withoutControls(build.package?.name ?? shortRef(build.ref)),
     build.commit.slice(0, 12),
     build.createdAt.slice(0, 19).replace('T', ' '),
   ]);

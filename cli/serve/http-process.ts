@@ -3,6 +3,7 @@ import { createArtifactRoutes } from '../../builder/http/artifact-routes.ts';
 import { createBaseImageRoutes } from '../../builder/http/base-image-routes.ts';
 import { createBuildRoutes } from '../../builder/http/build-routes.ts';
 import { createGitRoutes } from '../../builder/http/git-routes.ts';
+import { createPackageRoutes } from '../../builder/http/package-routes.ts';
 import { type Builder, createBuilder } from '../../builder/main.ts';
 import type { EventBus } from '../../core/events.ts';
 import { createHttpServer } from '../../core/http/http-server.ts';
@@ -79,6 +80,7 @@ export async function startHttpProcess(
     await app.register(createBuildRoutes({ builds: builder.builds, authenticator, http }));
     await app.register(createArtifactRoutes({ builds: builder.builds, authenticator, http }));
     await app.register(createBaseImageRoutes({ propagation: builder.propagation, authenticator, http }));
+    await app.register(createPackageRoutes({ ...builder, authenticator, http }));
   }
   registerHome(app, {
     http,

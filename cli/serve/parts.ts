@@ -93,6 +93,7 @@ export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
     log,
     cacheDir: join(cacheDir, 'git'),
     ...(config.publicUrl === undefined ? {} : { publicUrl: config.publicUrl }),
+    packageLimits: config.builder.packages,
     ...(config.builder.defaultBase === undefined ? {} : { defaultBase: config.builder.defaultBase }),
   };
 }

@@ -6,7 +6,9 @@ import { createArtifactRoutes } from '../../../builder/http/artifact-routes.ts';
 import { createBaseImageRoutes } from '../../../builder/http/base-image-routes.ts';
 import { createBuildRoutes } from '../../../builder/http/build-routes.ts';
 import { createGitRoutes } from '../../../builder/http/git-routes.ts';
+import { createPackageRoutes } from '../../../builder/http/package-routes.ts';
 import { type Builder, createBuilder } from '../../../builder/main.ts';
+import type { PackageLimits } from '../../../builder/package/package-service.ts';
 import type { PropagationSettings } from '../../../builder/propagate/settings.ts';
 import type { Authenticator } from '../../../core/auth/authenticator.ts';
 import { type Authorizer, openAuthorizer } from '../../../core/auth/authorizer.ts';
@@ -42,6 +44,7 @@ export async function startFarm(options: {
   between?: (registry: Registry) => Registry;
   sandbox?: Sandbox;
   propagation?: PropagationSettings;
+  packageLimits?: PackageLimits;
 }): Promise<Farm> {
   const { store, cacheDir, authorizer = openAuthorizer, authenticator = createOpenAuthenticator() } = options;
   const log = createSilentLogger();
@@ -54,12 +57,14 @@ export async function startFarm(options: {
     log,
     cacheDir,
     ...(options.propagation === undefined ? {} : { propagation: options.propagation }),
+    ...(options.packageLimits === undefined ? {} : { packageLimits: options.packageLimits }),
   });
   const http = createHttpServer({ log, metrics: createMetrics() });
   await http.app.register(createGitRoutes({ git: builder.git, authenticator, http }));
   await http.app.register(createBuildRoutes({ builds: builder.builds, authenticator, http }));
   await http.app.register(createArtifactRoutes({ builds: builder.builds, authenticator, http }));
   await http.app.register(createBaseImageRoutes({ propagation: builder.propagation, authenticator, http }));
+  await http.app.register(createPackageRoutes({ ...builder, authenticator, http }));
   await http.app.listen({ port: 0, host: '127.0.0.1' });
   const worker =
     options.work === false
@@ -76,8 +81,12 @@ export async function startFarm(options: {
 }
 
 /** An image that App.yaml can build on: one layer of `layerBytes` arbitrary bytes, as no test looks into it. */
-export async function pushBase(registry: Registry, layerBytes = 1000): Promise<void> {
-  const repository = 'baseimages/nodejs';
+export async function pushBase(
+  registry: Registry,
+  layerBytes = 1000,
+  [name, channel]: readonly [string, string] = ['nodejs', '26'],
+): Promise<void> {
+  const repository = `baseimages/${name}`;
   const layer = Buffer.alloc(layerBytes, 'base');
   const config = Buffer.from(
     JSON.stringify({
@@ -99,7 +108,12 @@ export async function pushBase(registry: Registry, layerBytes = 1000): Promise<v
     config: describe(mediaTypes.ociConfig, config),
     layers: [describe(mediaTypes.ociLayer, layer)],
   };
-  await registry.putManifest(repository, '26', Buffer.from(JSON.stringify(manifest)), mediaTypes.ociManifest);
+  await registry.putManifest(
+    repository,
+    channel,
+    Buffer.from(JSON.stringify(manifest)),
+    mediaTypes.ociManifest,
+  );
 }
 
 export const appYaml =
