@@ -6,7 +6,7 @@ import { splitShellWords } from './shell-words.ts';
 export interface ProjectReader {
   readonly names: readonly string[];
   /** A text file at the top; undefined when it cannot be read. */
-  read(name: string): string | undefined;
+  readonly read: (name: string) => string | undefined;
   /** A release package: dependencies that lie in it need no build. In a working tree they are the developer's own. */
   readonly released?: boolean;
 }

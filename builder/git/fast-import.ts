@@ -34,10 +34,9 @@ export function startFastImport(options: {
     'core.bigFileThreshold=1m',
   ];
   const git = startGit(
-    [
-      ...settings.flatMap((setting) => ['-c', setting]),
-      ...['fast-import', '--quiet', '--done', '--date-format=raw', '--depth=0'],
-    ],
+    settings
+      .flatMap((setting) => ['-c', setting])
+      .concat('fast-import', '--quiet', '--done', '--date-format=raw', '--depth=0'),
     {
       environment: { ...options.environment, GIT_DIR: options.repository },
       cwd: options.repository,
@@ -115,8 +114,7 @@ export function startFastImport(options: {
 
 /** A path as fast-import reads it (git-fast-import(1), "filemodify"): in quotes, so that no byte of it ends the line. */
 function quoted(path: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not stand in a line.
-  const escaped = path.replace(/["\\\x00-\x1f\x7f]/g, (byte) =>
+  const escaped = path.replace(/["\\\p{Cc}]/gu, (byte) =>
     byte === '"' || byte === '\\' ? `\\${byte}` : `\\${byte.charCodeAt(0).toString(8).padStart(3, '0')}`,
   );
   return `"${escaped}"`;

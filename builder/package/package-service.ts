@@ -172,7 +172,7 @@ interface Filled {
   readonly top?: string;
   /** At the top of the commit. */
   readonly names: readonly string[];
-  read(name: string): string | undefined;
+  readonly read: (name: string) => string | undefined;
 }
 
 async function fillArchive(

@@ -20,7 +20,7 @@ export interface PackageFacts {
   /** The names at the top of an archive; of a .war or .jar nothing is asked. */
   readonly names: readonly string[];
   /** A text file at the top of an archive, or of a .jar. */
-  read(name: string): string | undefined;
+  readonly read: (name: string) => string | undefined;
   readonly hints: PackageHints;
 }
 
