@@ -11,6 +11,7 @@ import { fault, fitsNginx } from './config-checks.ts';
 import { frontSchema } from './front-config.ts';
 import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts';
 import { mirrorsSchema } from './mirror-config.ts';
+import { propagationSchema } from './propagation-config.ts';
 import { storeSchema } from './store-config.ts';
 
 /** Variables with our prefix that are read elsewhere: by commands that talk to a server, and by tests. */
@@ -255,6 +256,8 @@ export const configSchema = Type.Object({
         'x-path': true,
       }),
     ),
+    /** How a changed base image reaches the apps on it. */
+    propagation: propagationSchema,
   }),
   log: Type.Object({
     level: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {

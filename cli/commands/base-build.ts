@@ -5,6 +5,7 @@ import type { LevelSandbox } from '../../builder/engines/level-sandbox.ts';
 import { createSilentLogger } from '../../core/log.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { Registry } from '../../oci/registry.ts';
+import { announceBases } from '../announce-bases.ts';
 import { showBaseImages } from '../base-image-progress.ts';
 import { cacheRoot, catalogFolders, catalogOption, readCatalog } from '../catalog-folders.ts';
 import { readConfig } from '../config.ts';
@@ -58,6 +59,11 @@ export function registerBaseBuild(base: Command, context: CliContext): void {
             const outcome = image.built ? `built, ${formatBytes(image.layerBytes)} stored` : 'unchanged';
             context.stdout(`${image.repository}:${image.tags[0]}  ${image.digest}  ${outcome}\n`);
           }
+          await announceBases(
+            context,
+            flags.server,
+            built.map(({ repository }) => repository),
+          );
         } finally {
           progress.close();
         }

@@ -7,6 +7,8 @@ import { catalogFolders, catalogOption, readCatalog } from '../catalog-folders.t
 import type { CliContext } from '../context.ts';
 import { withServerRegistry } from '../server-registry.ts';
 import { registerBaseBuild } from './base-build.ts';
+import { registerBasePlan } from './base-plan.ts';
+import { registerBaseRebase } from './base-rebase.ts';
 
 interface BaseFlags {
   readonly server?: string;
@@ -19,6 +21,8 @@ export function registerBase(program: Command, context: CliContext): void {
   const base = program.command('base').description('the catalog of base images');
   registerBaseLists(base, context);
   registerBaseBuild(base, context);
+  registerBasePlan(base, context);
+  registerBaseRebase(base, context);
 }
 
 function registerBaseLists(base: Command, context: CliContext): void {

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { catalogTeam } from '../../builder/catalog/catalog.ts';
 import { compileRepositoryGlob } from '../../core/auth/repository-glob.ts';
 import { createStoreProbe } from '../../core/object-store/probe.ts';
 import { type Collector, type CollectorLog, createCollector } from '../../registry/collect/collector.ts';
@@ -49,8 +50,10 @@ function untaggedPolicy(config: Config): UntaggedPolicy | undefined {
   const { enabled, olderThan, repositories } = config.collection.untagged;
   if (!enabled) return undefined;
   const globs = repositories.flatMap((pattern) => compileRepositoryGlob(pattern) ?? []);
+  const isBaseImage = (repository: string): boolean => repository.startsWith(`${catalogTeam}/`);
   return {
     olderThanMs: olderThan * 1000,
-    appliesTo: (repository) => globs.some((glob) => glob(repository)),
+    // A rebase compares with the base image that an app stands on, which only that app's annotations name: no tag, no index.
+    appliesTo: (repository) => !isBaseImage(repository) && globs.some((glob) => glob(repository)),
   };
 }

@@ -94,6 +94,7 @@ export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
     cacheDir: join(cacheDir, 'git'),
     ...(config.publicUrl === undefined ? {} : { publicUrl: config.publicUrl }),
     packageLimits: config.builder.packages,
+    propagation: config.builder.propagation,
     ...(config.builder.defaultBase === undefined ? {} : { defaultBase: config.builder.defaultBase }),
   };
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { PlanView, WaveDetailView, WaveView } from '../../../builder/http/base-image-views.ts';
 import { defaultPropagation } from '../../../builder/propagate/settings.ts';
+import { run } from '../../../cli/main.ts';
 import type { Authenticator } from '../../../core/auth/authenticator.ts';
 import type { Authorizer } from '../../../core/auth/authorizer.ts';
 import { type Digest, digestOf } from '../../../oci/digest.ts';
@@ -303,5 +304,61 @@ describe('a base image that changed', () => {
     expect((await post(farm, 'changed')).status).toBe(403);
     rights.add('build baseimages/nodejs');
     expect([(await post(farm, 'rebase')).status, (await post(farm, 'undo')).status]).toEqual([202, 409]);
+  });
+
+  it('is planned, brought to apps and undone at the terminal', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm(shop);
+    const brickyard = async (...args: string[]) => {
+      let stdout = '';
+      let stderr = '';
+      const code = await run(['base', ...args], {
+        stdout: (text) => void (stdout += text),
+        stderr: (text) => void (stderr += text),
+        cwd: shop.path,
+        env: { HOME: shop.path, BRICKYARD_SERVER: farm.url },
+      });
+      return { code, stdout, stderr };
+    };
+    await pushBase(farm.registry, 1);
+    const work = await createWork(join(shop.path, 'work'));
+    await pushApp(farm, work, 'a/app');
+    const before = await image(farm, 'a/app', 'main');
+
+    const unchanged = await brickyard('plan', 'nodejs');
+    const idle = await brickyard('rebase', 'nodejs');
+    const fresh = await pushBase(farm.registry, 2);
+    const plan = await brickyard('plan', 'nodejs:26');
+    const rebase = await brickyard('rebase', 'nodejs:26', '--app', 'a/app', '--canary-wait', '1m');
+    const after = await image(farm, 'a/app', 'main');
+    const undo = await brickyard('undo', 'nodejs', '--json');
+    const waves = await brickyard('waves', 'nodejs');
+    const nothing = await brickyard('undo', 'nodejs');
+    const wrong = await brickyard('plan', 'Node');
+    const missing = await brickyard('plan', 'node');
+
+    expect(unchanged.stdout).toMatch(
+      /1 image of 1 app in 1 team, all up to date; a change would take about 1 s/,
+    );
+    expect(idle).toMatchObject({ code: 0, stdout: 'every app on nodejs is up to date\n' });
+    expect(plan.stdout).toContain(`baseimages/nodejs:26  ${fresh}\n`);
+    expect(plan.stdout).toMatch(/1 behind; that takes about 1 s\n +a\/app {2}latest, main {2}rebase\n$/);
+    expect(rebase.code).toBe(0);
+    expect(rebase.stdout).toMatch(
+      /^ {2}rebased {3}a\/app {2}latest, main\nbaseimages\/nodejs:26 {2}\S+ {2}1 rebased\n$/,
+    );
+    expect(after.base).toBe(fresh);
+    expect(JSON.parse(undo.stdout)).toMatchObject({
+      waves: [{ wave: { kind: 'undo', counts: { restored: 1 } } }],
+    });
+    expect((await image(farm, 'a/app', 'main')).digest).toBe(before.digest);
+    expect(waves.stdout.split('\n').map((line) => line.split(/ {2,}/)[1])).toEqual([
+      'undo',
+      'rebase',
+      undefined,
+    ]);
+    expect(nothing.stderr).toContain('there is no wave of nodejs that could be undone');
+    expect([nothing.code, wrong.code, missing.code]).toEqual([1, 2, 1]);
+    expect(missing.stderr).toContain('there is no base image "node" on this server');
   });
 });
