@@ -7,6 +7,8 @@ import { startBrickyard, startDockerRegistry } from './peers.ts';
 import { table } from './report.ts';
 
 // `npm run bench [-- --pairs N --only push,parallel,reads,memory,build]`: Brickyard beside its peers on the same disk in the same run.
+// `npm run bench -- --only class-change`: one class of a Java app changes, beside docker, buildah, crane and jib (or parts
+// of it: class-change-peers, class-change-cold, class-change-bases; `--quick`: no base of 2 GB).
 // `npm run bench -- --only s3` (or parts of it: s3-push, s3-pull, s3-commit, s3-lists, s3-delete; `--quick` for small sizes): all of them
 // on one Ceph Object Gateway.
 const { values } = parseArgs({
@@ -52,6 +54,11 @@ try {
     // Loaded only when asked for: it needs a container engine, the others do not.
     const { changeOneFile } = await import('./cases/build.ts');
     comparisons.push(await changeOneFile({ scratch, pairs, say }));
+  }
+  if ([...selected].some((name) => name.startsWith('class-change'))) {
+    // Loaded only when asked for: it needs Docker and buildah.
+    const { classChange } = await import('./cases/class-change.ts');
+    console.log(await classChange({ selected, scratch, pairs, quick: values.quick, say }));
   }
   if (comparisons.length > 0) console.log(table(comparisons, pairs));
   if ([...selected].some((name) => name === 's3' || name.startsWith('s3-'))) {

@@ -8,6 +8,8 @@ import { startServer } from '../helpers/server.ts';
 /** A registry under test: both are real programs on the same disk. */
 export interface BenchRegistry {
   readonly name: string;
+  /** Where it keeps everything. */
+  readonly data: string;
   readonly url: string;
   readonly host: string;
   readonly pid: number;
@@ -19,6 +21,7 @@ export async function startBrickyard(scratch: string): Promise<BenchRegistry> {
   const server = await startServer({ data });
   return {
     name: 'brickyard',
+    data,
     url: server.url,
     host: server.host,
     pid: server.process.pid ?? 0,
@@ -53,6 +56,7 @@ export async function startDockerRegistry(scratch: string): Promise<BenchRegistr
   await Promise.race([failed, untilAnswers(`http://127.0.0.1:${port}/v2/`)]);
   return {
     name: 'docker-registry',
+    data: folder,
     url: `http://127.0.0.1:${port}`,
     host: `127.0.0.1:${port}`,
     pid: child.pid ?? 0,
