@@ -226,7 +226,17 @@ describe('the catalog', () => {
     const { entries, faults } = await loadCatalog(join(import.meta.dirname, '../../../baseimages'));
 
     expect(faults).toEqual([]);
-    expect(entries.map(({ id }) => id)).toEqual(['base:12', 'jdk:17', 'nodejs:26']);
+    expect(entries.map(({ id, file }) => (file.untested === undefined ? id : `${id} untested`))).toEqual([
+      'base:12',
+      'jdk:11 untested',
+      'jdk:17',
+      'jdk:21 untested',
+      'jdk:8 untested',
+      'nodejs:26',
+      'resin:4',
+      'static:1',
+      'tomcat:10',
+    ]);
   });
 });
 
