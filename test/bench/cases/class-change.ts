@@ -95,7 +95,7 @@ async function withoutCache(setting: Setting): Promise<string> {
         name: 'without',
         run: async (version) => {
           await rm(repositories, { recursive: true, force: true });
-          return await warm(version);
+          return warm(version);
         },
       },
     ],
