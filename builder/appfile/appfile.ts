@@ -15,6 +15,7 @@ export interface AppFile {
   readonly dns?: readonly string[];
   readonly extra_hosts?: readonly string[];
   readonly runtime?: string;
+  readonly static?: string;
   readonly stop_signal?: string;
   readonly notify?: string;
   readonly deploy?: Readonly<Record<string, unknown>>;
@@ -67,5 +68,8 @@ export interface AppFileResult {
   /** For `formatFaults`. */
   readonly document: SourceDocument;
   /** Dotted path → place, for faults found later (plan, catalog). */
-  locate(path: DocumentPath, message: { code: string; message: string; hint?: string }): DocumentFault;
+  locate(
+    path: DocumentPath,
+    message: { code: string; message: string; hint?: string; severity?: DocumentFault['severity'] },
+  ): DocumentFault;
 }

@@ -60,8 +60,10 @@ export function checkAppFile(
     const message = `has more than ${maxDeployCharacters} characters as JSON`;
     report(['deploy'], { code: appFileCodes.value, message, at: 'key' });
   }
-  if (typeof file.runtime === 'string' && hasDots(file.runtime)) {
-    report(['runtime'], { code: appFileCodes.path, message: 'the path holds "." or ".."' });
+  for (const key of ['runtime', 'static'] as const) {
+    const script: unknown = file[key];
+    if (typeof script !== 'string' || !hasDots(script)) continue;
+    report([key], { code: appFileCodes.path, message: 'the path holds "." or ".."' });
   }
   if (isMap(file.entrypoints)) {
     for (const [name, entrypoint] of Object.entries(file.entrypoints)) {

@@ -15,7 +15,7 @@ export const appFileCodes = {
   /** A key of an old format. */ legacy: 'E020',
   /** A key that this version does not carry out. */ unsupportedKey: 'E021',
   /** No base image, or one that does not exist or fit. */ base: 'E022',
-  /** The script that `runtime` names. */ runtimeScript: 'E023',
+  /** A script that `runtime` or `static` names. */ runtimeScript: 'E023',
   /** Files of the source that git does not bring: submodules, Git LFS. */ source: 'E024',
   /** Accepted, but probably not meant. */ advice: 'W001',
   /** What became of a key of an old format. */ mapped: 'W002',

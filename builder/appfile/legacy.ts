@@ -50,11 +50,7 @@ const legacyEntrypoint: Readonly<Record<string, string>> = {
   run_and_wait_timeout: 'write it under deploy',
 };
 
-/** Keys of v1 that this version does not carry out: silently ignoring a test would be worse than refusing the file. */
-const unsupportedTop: Readonly<Record<string, string>> = {
-  static: 'run the script as one of the build commands',
-};
-
+/** Keys of v1 that this version does not carry out: silently ignoring a secret would be worse than refusing the file. */
 const unsupportedBuild: Readonly<Record<string, string>> = {
   cache: 'leave it out: dependencies are fetched anew in each build',
   secrets: 'leave it out and use sources that need none',
@@ -83,7 +79,6 @@ export function checkLegacy(document: SourceDocument): DocumentFault[] {
     `"${key}" is of an old Eru format, and apiVersion says that this file is not`;
   const unsupported = (key: string): string => `"${key}" is not supported by this version`;
   visit(top, [], legacyTop, appFileCodes.legacy, legacy);
-  visit(top, [], unsupportedTop, appFileCodes.unsupportedKey, unsupported);
   const build = top['build'];
   if (isMap(build)) visit(build, ['build'], unsupportedBuild, appFileCodes.unsupportedKey, unsupported);
   const entrypoints = top['entrypoints'];

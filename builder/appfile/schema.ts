@@ -24,6 +24,13 @@ const environment = (description: string) =>
     additionalProperties: oneLine,
   }) as const;
 
+const scriptPath = {
+  type: 'string',
+  maxLength: 256,
+  pattern: `^${plainImagePath}$`,
+  'x-message': 'must be the path of a script in the source, relative to its top',
+} as const;
+
 const sourcePattern = {
   type: 'string',
   maxLength: 256,
@@ -244,12 +251,14 @@ export const appFileSchema = {
         'Lines for /etc/hosts as `name:address`, for the scheduler; kept in the label `org.brickyard.deploy`.',
     },
     runtime: {
-      type: 'string',
-      maxLength: 256,
-      pattern: `^${plainImagePath}$`,
-      'x-message': 'must be the path of a script in the source, relative to its top',
+      ...scriptPath,
       description:
         'A script of the source that runs at each start of a container, before the role. It must be safe to run again.',
+    },
+    static: {
+      ...scriptPath,
+      description:
+        'A script of the source that runs when the image is made, in the app’s own base image, over /home/<appname> as it will be in the image; what it changes there enters the image. No network; at most 15 minutes.',
     },
     stop_signal: { $ref: '#/$defs/signal' },
     notify: {

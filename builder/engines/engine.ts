@@ -50,6 +50,17 @@ export interface Sandbox {
    * Errors: JobFailed when a command fails, a limit is hit or an output is missing; BaseImageGone.
    */
   run(input: SandboxInput, context: EngineContext): Promise<Readable>;
+  /**
+   * Runs `plan.staticScript` in the app's own base over the files that the image will hold, and returns all of them as they are then, like `run`.
+   * `outputs` is what `run` gave for the plan's build; it is taken to its end or destroyed. Errors: as `run`.
+   */
+  runScript(input: ScriptRunInput, context: EngineContext): Promise<Readable>;
+}
+
+export interface ScriptRunInput {
+  readonly plan: BuildPlan & { readonly staticScript: string };
+  readonly source: SourceTree;
+  readonly outputs?: Readable;
 }
 
 export interface SandboxInput {

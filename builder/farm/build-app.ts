@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import type { Authorizer } from '../../core/auth/authorizer.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { type JobContext, JobFailed, type JobRecord } from '../../core/queue/job-queue.ts';
@@ -14,6 +13,7 @@ import { type BuildRequest, repositoryOf } from './build-request.ts';
 import { tagsOfBuild, type WantedTag } from './image-tags.ts';
 import type { CommitPlanner } from './plan-commit.ts';
 import { describeLayers, formatDuration, formatStep } from './report.ts';
+import { runSteps } from './run-steps.ts';
 import { type SetTagsResult, setTags } from './set-tags.ts';
 import { createTagRecords, type TagRecord } from './tag-records.ts';
 
@@ -122,7 +122,7 @@ export async function buildApp(
 
 async function makeImage(deps: AppBuildDeps, input: AppBuildInput, plan: BuildPlan): Promise<EngineResult> {
   const { context, source, write } = input;
-  const outputs = await runCommands(deps, input, plan);
+  const outputs = await runSteps(deps.sandbox, input, plan);
   const assembling = performance.now();
   const result = await deps.engine.build(
     {
@@ -167,49 +167,6 @@ function takeRepository({ taken, directory }: AppBuildInput, plan: BuildPlan): v
     const place = other === '' ? 'at the top' : `in ${other}`;
     throw new JobFailed(`the App.yaml ${place} has the appname "${plan.appname}" too; write another one`);
   }
-}
-
-/** Returns what `build` made; undefined where only tests ran, or nothing. */
-async function runCommands(
-  deps: AppBuildDeps,
-  { source, context, write, artifacts, directory }: AppBuildInput,
-  plan: BuildPlan,
-): Promise<Readable | undefined> {
-  const { build, test } = plan;
-  if (build === undefined && test === undefined) return undefined;
-  if (deps.sandbox === undefined) {
-    throw new JobFailed(
-      'App.yaml has build: or test: commands but no container engine answers; start Docker or Podman, or remove them',
-    );
-  }
-  const started = performance.now();
-  const outputs = await deps.sandbox.run(
-    {
-      plan,
-      ...(build === undefined ? {} : { step: build }),
-      ...(test === undefined ? {} : { test }),
-      source,
-      async keep(kept) {
-        const below = directory === '' ? '' : `${directory}/`;
-        await artifacts.add(kept.map(({ path, content }) => ({ path: below + path, content })));
-        if (kept.length > 0) write(`  │ kept ${count(kept.length, 'artifact')}: brickyard builds artifacts`);
-      },
-    },
-    { signal: context.signal, log: (line) => write(`  │ ${line}`) },
-  );
-  const ran = [
-    ...(build === undefined ? [] : [count(build.commands.length, 'command')]),
-    ...(test === undefined ? [] : [`${count(test.commands.length, 'test command')}`]),
-  ];
-  const name = build === undefined ? 'test' : 'build';
-  write(formatStep(name, ran.join(', '), performance.now() - started));
-  if (build !== undefined) return outputs;
-  outputs.destroy();
-  return undefined;
-}
-
-function count(number: number, word: string): string {
-  return `${number} ${word}${number === 1 ? '' : 's'}`;
 }
 
 function checkRights(authorizer: Authorizer, request: BuildRequest, plan: BuildPlan): void {

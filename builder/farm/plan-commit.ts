@@ -5,7 +5,7 @@ import type { AppFileResult } from '../appfile/appfile.ts';
 import { type AppFileParser, readAppFile } from '../appfile/parse-appfile.ts';
 import type { BuildPlan } from '../plan/plan.ts';
 import { planBuild, type ResolveBase } from '../plan/plan-build.ts';
-import { lintRuntimeScript } from '../plan/runtime-script.ts';
+import { lintScripts, type ScriptSource } from '../plan/runtime-script.ts';
 import { maxIgnoreFileBytes, pathText } from '../plan/select-source.ts';
 import { sourceFaults } from '../plan/source-faults.ts';
 import type { SourceEntry, SourceTree } from '../plan/source-tree.ts';
@@ -47,11 +47,10 @@ export function createCommitPlanner(deps: {
     const name = parsed.document.file;
     report(parsed, parsed.faults, write);
     if (parsed.appfile === undefined) throw new JobFailed(summary(name, parsed.faults));
-    const script = await lintRuntimeScript(parsed, (path, limit) => source.readFile(path, limit));
-    if (script !== undefined) {
-      write(formatFaults(script.faults, script.document).trimEnd());
-      throw new JobFailed(summary(script.document.file, script.faults));
-    }
+    const scripts = await lintScripts(parsed, scriptsOf(source, entries));
+    for (const { faults, document } of scripts) write(formatFaults(faults, document).trimEnd());
+    const broken = scripts.find(({ faults }) => hasErrors(faults));
+    if (broken !== undefined) throw new JobFailed(summary(broken.document.file, broken.faults));
     const odd = await faultsOfSource(parsed, source, entries);
     report(parsed, odd, write);
     if (odd.length > 0) throw new JobFailed(summary(name, odd));
@@ -74,6 +73,14 @@ export function createCommitPlanner(deps: {
       throw new JobFailed(summary(name, planned.faults));
     write(formatStep('plan', describePlan(planned.plan), performance.now() - planning));
     return { plan: planned.plan };
+  };
+}
+
+function scriptsOf(source: SourceTree, entries: readonly SourceEntry[]): ScriptSource {
+  return {
+    readFile: (path, limit) => source.readFile(path, limit),
+    isExecutable: (path) =>
+      Promise.resolve(entries.some((entry) => entry.path === path && entry.kind === 'executable')),
   };
 }
 

@@ -33,6 +33,7 @@ export function explainPlan(plan: BuildPlan, options: { sourceKey?: string } = {
   }
   for (const [index, role] of plan.roles.entries())
     rows.push([index === 0 ? 'role*' : 'role', describeRole(role)]);
+  if (plan.staticScript !== undefined) rows.push(['static', plan.staticScript]);
   if (plan.runtimeScript !== undefined) rows.push(['runtime', plan.runtimeScript]);
   const names = Object.keys(imageContent(plan).config.environment);
   rows.push(['env', names.join(' ')]);

@@ -70,6 +70,7 @@ export async function planBuild(input: PlanInput): Promise<PlanResult> {
     ...(stopSignal === undefined ? {} : { stopSignal }),
     volumes: (file.volumes ?? []).map((path) => path.replace(/\/+$/, '')),
     ...(file.runtime === undefined ? {} : { runtimeScript: file.runtime }),
+    ...(file.static === undefined ? {} : { staticScript: file.static }),
   };
   return hasErrors(faults) ? { faults } : { plan, faults };
 }
@@ -166,5 +167,8 @@ function checkDirect(base: PlannedBase, file: AppFile, roles: readonly Role[], f
   }
   if (file.runtime !== undefined) {
     fail(['runtime'], appFileCodes.base, `${base.name} has no launcher to run a script at the start`);
+  }
+  if (file.static !== undefined) {
+    fail(['static'], appFileCodes.base, `${base.name} has no shell to run a script with`);
   }
 }

@@ -26,6 +26,8 @@ export interface BuildPlan {
   readonly volumes: readonly string[];
   /** Path in the source of the script that runs at each start, before the role. */
   readonly runtimeScript?: string;
+  /** Path in the source of the script that runs when the image is made, over its files and in its base. */
+  readonly staticScript?: string;
 }
 
 export interface PlannedBase {

@@ -1,8 +1,9 @@
+import { posix } from 'node:path';
 import { parseImageReference } from '../../oci/reference.ts';
 import { appUser, imageContent } from './image-content.ts';
 import { type LayerPart, layerParts } from './layer-part.ts';
 import type { BuildPlan, PlannedBase, SourceSelection } from './plan.ts';
-import { imageSelection, workspaceSelection } from './select-source.ts';
+import { contentSelection, imageSelection, workspaceSelection } from './select-source.ts';
 
 export interface DockerfileOptions {
   /** Where an engine pulls a base from: a reference that ends in its digest, `registry.example.org/baseimages/nodejs@sha256:…`. */
@@ -31,17 +32,28 @@ export function printDockerfile(plan: BuildPlan, options: DockerfileOptions): st
     for (const command of build.commands) lines.push(`RUN ${json(['/bin/sh', '-ec', command])}`);
     lines.push('');
   }
-  lines.push(`FROM ${from(plan.base, options)}`);
+  const { staticScript } = plan;
+  const runsScript = staticScript !== undefined && options.built !== true;
+  lines.push(`FROM ${from(plan.base, options)}${runsScript ? ' AS content' : ''}`);
   // Base images name their own user, and only root may lay files down.
   lines.push('USER 0:0');
-  // One layer for each part, as the assembler makes them, but for what a build stage made: COPY knows no such rule.
-  for (const part of sourceParts(plan)) lines.push(`COPY ${owner} ${json([`${part}/`, home])}`);
+  // One layer for each part, as the assembler makes them, but for what a stage made: COPY knows no such rule.
+  for (const part of sourceParts(plan, options)) lines.push(`COPY ${owner} ${json([`${part}/`, home])}`);
   if (build !== undefined) {
     for (const [source, target] of workspaceCopies(plan)) {
       lines.push(`COPY --from=build ${owner} ${json([source, target])}`);
     }
-  } else if (plan.build !== undefined) {
+  } else if (plan.build !== undefined || (staticScript !== undefined && !runsScript)) {
     for (const part of layerParts) lines.push(`COPY ${owner} ${json([`outputs/${part}/`, home])}`);
+  }
+  if (runsScript) {
+    lines.push(`COPY --chown=0:0 ${json(['static/', '/home/.static/'])}`);
+    for (const [name, value] of Object.entries({ ...config.environment, HOME: '/tmp' }))
+      lines.push(`ENV ${key(name)}=${quoted(value)}`);
+    lines.push(`USER ${appUser}:${appUser}`, `WORKDIR ${bare(plan.directory)}`);
+    lines.push(`RUN ${json([`/home/.static/${posix.basename(staticScript)}`])}`);
+    lines.push('', `FROM ${from(plan.base, options)}`, 'USER 0:0');
+    lines.push(`COPY --from=content ${owner} ${json([home, home])}`);
   }
   if (content.files.length + content.copies.length > 0) {
     lines.push(`COPY --chown=0:0 ${json(['appimg/', '/etc/appimg/'])}`);
@@ -83,21 +95,40 @@ export function dockerfileContext(plan: BuildPlan, options: { built?: boolean } 
       mode: file.mode,
       content: file.content,
     })),
-    copies: content.copies.map((copy) => ({
-      path: inContext(copy.path),
-      mode: copy.mode,
-      source: copy.source,
-    })),
+    copies: [
+      ...content.copies.map((copy) => ({
+        path: inContext(copy.path),
+        mode: copy.mode,
+        source: copy.source,
+      })),
+      ...(plan.staticScript === undefined || options.built === true
+        ? []
+        : [
+            {
+              path: `static/${posix.basename(plan.staticScript)}`,
+              mode: 0o755,
+              source: plan.staticScript,
+            },
+          ]),
+    ],
     trees: [
-      ...sourceParts(plan).map((part) => ({ prefix: `${part}/`, selection: imageSelection(plan), part })),
+      ...sourceParts(plan, options).map((part) => ({
+        prefix: `${part}/`,
+        selection: laidDown(plan, options),
+        part,
+      })),
       ...(workspace ? [{ prefix: 'workspace/', selection: workspaceSelection(plan) }] : []),
     ],
   };
 }
 
 /** Parts that the source itself may have; where none of it enters the image, 'app' is there for the directory alone. */
-function sourceParts(plan: BuildPlan): readonly LayerPart[] {
-  return imageSelection(plan).include.length === 0 ? ['app'] : layerParts;
+function sourceParts(plan: BuildPlan, options: { built?: boolean }): readonly LayerPart[] {
+  return laidDown(plan, options).include.length === 0 ? ['app'] : layerParts;
+}
+
+function laidDown(plan: BuildPlan, { built }: { built?: boolean }): SourceSelection {
+  return built === true ? imageSelection(plan) : contentSelection(plan);
 }
 
 /** [path in the build stage, path in the image]. A directory's content is copied, with or without a slash at its end. */

@@ -17,8 +17,13 @@ export function workspaceSelection(plan: BuildPlan): SourceSelection {
   return plan.build !== undefined && Object.keys(plan.build.outputs).length > 0 ? wholeSource : plan.source;
 }
 
-/** What of the commit is laid into the image directly, beside what a build step made. */
+/** What of the commit is laid into the image directly, beside what commands and scripts made. */
 export function imageSelection(plan: BuildPlan): SourceSelection {
+  return plan.staticScript === undefined ? contentSelection(plan) : { include: [], exclude: [] };
+}
+
+/** What of the commit belongs into the image; a script that `static` names works on it before it is laid there. */
+export function contentSelection(plan: BuildPlan): SourceSelection {
   const fromBuild = plan.build !== undefined && Object.keys(plan.build.outputs).length === 0;
   return fromBuild ? { include: [], exclude: [] } : plan.source;
 }

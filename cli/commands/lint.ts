@@ -1,9 +1,9 @@
 import { statSync } from 'node:fs';
-import { lstat, readFile } from 'node:fs/promises';
+import { lstat, readFile, stat } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { missingBaseFault } from '../../builder/appfile/missing-base.ts';
-import { lintRuntimeScript, type RuntimeScript } from '../../builder/plan/runtime-script.ts';
+import { lintScripts, type RuntimeScript } from '../../builder/plan/runtime-script.ts';
 import { maxIgnoreFileBytes } from '../../builder/plan/select-source.ts';
 import { sourceFaults } from '../../builder/plan/source-faults.ts';
 import { hasErrors } from '../../core/document/document.ts';
@@ -77,18 +77,21 @@ async function lintOne(
   const { result, directory, names } = readAppFileInput(context, path);
   const read = (name: string, limit: number): Promise<Uint8Array | undefined> =>
     readRegularFile(join(directory, name), limit);
-  const script = await lintRuntimeScript(result, read);
-  const ofScript = script === undefined || script.document === result.document ? undefined : script;
+  const scripts = await lintScripts(result, {
+    readFile: read,
+    isExecutable: async (name) => ((await stat(join(directory, name))).mode & 0o100) !== 0,
+  });
+  const isOwn = ({ document }: RuntimeScript): boolean => document !== result.document;
   const base = defaultBaseOf(context, options) === undefined ? missingBaseFault(result, names) : undefined;
   const ignore = await read('.dockerignore', maxIgnoreFileBytes);
   const odd = await findOddFiles(context, directory);
   const faults = [
     ...result.faults,
     ...(base === undefined ? [] : [base]),
-    ...(ofScript === undefined ? (script?.faults ?? []) : []),
+    ...scripts.filter((script) => !isOwn(script)).flatMap(({ faults: found }) => found),
     ...sourceFaults(result, odd, ignore === undefined ? undefined : Buffer.from(ignore).toString()),
   ];
-  return [{ document: result.document, faults }, ...(ofScript === undefined ? [] : [ofScript])];
+  return [{ document: result.document, faults }, ...scripts.filter(isOwn)];
 }
 
 function toJson({ document, faults }: RuntimeScript): { file: string; faults: RuntimeScript['faults'] } {

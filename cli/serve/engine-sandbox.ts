@@ -18,23 +18,27 @@ export function createEngineSandbox(deps: {
   log: Logger;
 }): EngineSandbox {
   let found: DockerEngine | undefined;
+
+  async function within<T>(use: (sandbox: Sandbox) => Promise<T>): Promise<T> {
+    found ??= deps.socket === 'none' ? undefined : await createDockerEngine(deps);
+    if (found === undefined) {
+      throw new JobFailed(
+        'App.yaml has build:, test: or static:, but no container engine answers on this server; start Docker or Podman, or remove them',
+      );
+    }
+    try {
+      return await use(found.sandbox);
+    } catch (error) {
+      // A fault of the build says nothing about the engine; anything else may mean that it went away.
+      if (!(error instanceof JobFailed)) found = undefined;
+      throw error;
+    }
+  }
+
   return {
     name: 'container engine',
-    async run(input, context) {
-      found ??= deps.socket === 'none' ? undefined : await createDockerEngine(deps);
-      if (found === undefined) {
-        throw new JobFailed(
-          'App.yaml has build: or test: commands, but no container engine answers on this server; start Docker or Podman, or remove them',
-        );
-      }
-      try {
-        return await found.sandbox.run(input, context);
-      } catch (error) {
-        // A fault of the build says nothing about the engine; anything else may mean that it went away.
-        if (!(error instanceof JobFailed)) found = undefined;
-        throw error;
-      }
-    },
+    run: (input, context) => within((sandbox) => sandbox.run(input, context)),
+    runScript: (input, context) => within((sandbox) => sandbox.runScript(input, context)),
     close: async () => found?.close(),
   };
 }

@@ -34,8 +34,6 @@ const kept = [
   'container_user',
   'name',
 ];
-/** Known, but not carried out: their own error says more than a warning here. */
-const unsupported = ['static'];
 
 /**
  * A file of Eru as v1: every key is given its place, kept under `deploy`, or refused; none goes silently. The document must
@@ -92,7 +90,7 @@ function mapTop(mapping: Mapping): void {
     const entry = take(top, key);
     if (entry !== undefined) map(entry);
   };
-  const known = [...Object.keys(appFileSchema.properties), ...unsupported];
+  const known = Object.keys(appFileSchema.properties);
   mapStages(mapping);
   mapMeta(mapping);
   for (const key of ['labels', 'envs']) textValues(entryOf(top, key)?.value);

@@ -9,10 +9,11 @@ import type { SourceTree } from '../../plan/source-tree.ts';
 import type { EngineContext, Sandbox, SandboxInput } from '../engine.ts';
 import { type ArtifactLimits, artifactLimits, readArtifacts } from './artifacts.ts';
 import type { BaseImages } from './base-image.ts';
-import type { ContainerApi, ContainerEnd } from './container-api.ts';
+import type { ContainerApi } from './container-api.ts';
 import { checkOutputs, type OutputLimits, outputLimits, outputsArchive } from './outputs.ts';
 import { sandboxLabels } from './owner.ts';
-import { runContainer } from './run-container.ts';
+import { type CommandStep, commandsArgv, runCommands } from './run-commands.ts';
+import { relocated, scriptArchive } from './script-archive.ts';
 import { type SpooledArchive, spoolArchive } from './spool-archive.ts';
 import { tarEnd, tarHeader } from './tar-file.ts';
 import { buildUser, workspaceArchive } from './workspace.ts';
@@ -51,17 +52,6 @@ export interface SandboxOptions {
   readonly limits: SandboxLimits;
 }
 
-/**
- * Runs the commands as PID 1's children, one shell each. `$0` is a secret word that introduces a line saying which command
- * begins; only for the message, as a build may lie about itself.
- */
-const driver = `n=0
-for command do
-  n=$((n + 1))
-  printf '%s %s\\n' "$0" "$n"
-  /bin/sh -ec "$command" || exit
-done`;
-
 /** Where the commands of one run work. */
 interface Place {
   readonly plan: BuildPlan;
@@ -72,7 +62,17 @@ interface Place {
   readonly word: string;
 }
 
-type CommandStep = Pick<BuildStep, 'base' | 'commands' | 'network' | 'timeoutSeconds'>;
+function newPlace(plan: BuildPlan): Place {
+  // The volume lies one level up, because engines leave the owner of a mount point itself as it is.
+  const slash = plan.directory.lastIndexOf('/');
+  return {
+    plan,
+    volume: `brickyard-${randomBytes(8).toString('hex')}`,
+    word: `brickyard-${randomBytes(12).toString('hex')}`,
+    mountPoint: plan.directory.slice(0, slash),
+    root: plan.directory.slice(slash + 1),
+  };
+}
 
 /** $HOME of the commands, beside the workspace. No application has such a name. */
 const homeName = '.build';
@@ -113,16 +113,17 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
   /** The commands of one step, in a container of their own over the volume; not started yet. */
   async function createContainer(
     { plan, volume, mountPoint, word }: Place,
-    step: CommandStep,
+    step: Omit<CommandStep, 'kind'>,
     context: EngineContext,
+    environment: Readonly<Record<string, string>> = {},
   ): Promise<string> {
     const { name: image } = await images.ensure(step.base, context.signal, context.log);
     return api.createContainer({
       image,
       labels: sandboxLabels(step.timeoutSeconds, Date.now()),
-      argv: ['/bin/sh', '-c', driver, word, ...step.commands],
+      argv: commandsArgv(step.commands, word),
       // Beside the workspace, so that tests find the dependencies that the build has fetched.
-      environment: { HOME: `${mountPoint}/${homeName}` },
+      environment: { ...environment, HOME: `${mountPoint}/${homeName}` },
       user: `${buildUser}:${buildUser}`,
       volume,
       mountPoint,
@@ -181,7 +182,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     const { plan, test, keep } = input;
     let failure: unknown;
     try {
-      await runCommands(container, { ...test, kind: 'test' }, place.word, context);
+      await runCommands(container, { ...test, kind: 'test' }, place.word, { api, log, limits, context });
     } catch (error) {
       // Reports of a failing test are those that somebody wants to read.
       if (!(error instanceof JobFailed)) throw error;
@@ -209,6 +210,16 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     if (failure !== undefined) throw failure;
   }
 
+  /** The workspace is removed when the archive has been read, or is let go. */
+  function handOut(outputs: AsyncIterable<Buffer>, containers: readonly string[], volume: string): Readable {
+    const archive = Readable.from(outputs, { objectMode: false });
+    const closed = new Promise<void>((resolve) => {
+      archive.once('close', resolve);
+    });
+    void track(closed.then(() => cleanUp(containers, volume)));
+    return archive;
+  }
+
   return {
     name: 'docker',
 
@@ -216,16 +227,8 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
       const { plan, step, test, source } = input;
       const first = step ?? test;
       if (first === undefined) throw new RangeError('there is nothing to run');
-      const volume = `brickyard-${randomBytes(8).toString('hex')}`;
-      // The volume lies one level up, because engines leave the owner of a mount point itself as it is.
-      const slash = plan.directory.lastIndexOf('/');
-      const place: Place = {
-        plan,
-        volume,
-        word: `brickyard-${randomBytes(12).toString('hex')}`,
-        mountPoint: plan.directory.slice(0, slash),
-        root: plan.directory.slice(slash + 1),
-      };
+      const place = newPlace(plan);
+      const { volume } = place;
       const containers: string[] = [];
       let spooled: SpooledArchive | undefined;
       try {
@@ -235,16 +238,9 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
         containers.push(container);
         await putSource(place, container, source, context);
         if (step !== undefined) {
-          await runCommands(container, { ...step, kind: 'build' }, place.word, context);
+          await runCommands(container, { ...step, kind: 'build' }, place.word, { api, log, limits, context });
           const outputs = await takeOutputs(plan, step, container, context.signal);
-          if (test === undefined) {
-            const archive = Readable.from(outputs, { objectMode: false });
-            const closed = new Promise<void>((resolve) => {
-              archive.once('close', resolve);
-            });
-            void track(closed.then(() => cleanUp(containers, volume)));
-            return archive;
-          }
+          if (test === undefined) return handOut(outputs, containers, volume);
           // Taken before the tests begin: what they change or leave behind must not enter the image.
           spooled = await spoolArchive(outputs, { signal: context.signal });
           container = await createContainer(place, test, context);
@@ -259,55 +255,40 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
       }
     },
 
+    async runScript({ plan, source, outputs }, context) {
+      const place = newPlace(plan);
+      const { volume, mountPoint, root } = place;
+      const { commands, archive } = await scriptArchive({ plan, source, mountPoint, root, homeName });
+      const step = { base: plan.base, commands, outputs: {}, network: 'none', timeoutSeconds: 900 } as const;
+      const containers: string[] = [];
+      try {
+        await api.createVolume(volume, sandboxLabels(step.timeoutSeconds, Date.now()));
+        const environment = { APP_NAME: plan.appname, ...plan.environment };
+        const container = await createContainer(place, step, context, environment);
+        containers.push(container);
+        await api.putArchive(
+          container,
+          mountPoint,
+          Readable.from(archive, { objectMode: false }),
+          context.signal,
+        );
+        if (outputs !== undefined) {
+          const moved = Readable.from(relocated(outputs, `${mountPoint.slice(1)}/`), { objectMode: false });
+          await api.putArchive(container, mountPoint, moved, context.signal);
+        }
+        await runCommands(container, { ...step, kind: 'static' }, place.word, { api, log, limits, context });
+        const made = await takeOutputs(plan, step, container, context.signal);
+        return handOut(made, containers, volume);
+      } catch (error) {
+        await cleanUp(containers, volume);
+        throw error;
+      } finally {
+        outputs?.destroy();
+      }
+    },
+
     async settled() {
       await Promise.all(cleanups);
     },
   };
-
-  async function runCommands(
-    container: string,
-    step: CommandStep & { kind: 'build' | 'test' },
-    word: string,
-    context: EngineContext,
-  ): Promise<void> {
-    let command = 0;
-    const end = await runContainer(container, {
-      api,
-      log,
-      signal: context.signal,
-      what: `the ${step.kind} commands`,
-      timeoutSeconds: step.timeoutSeconds,
-      timeoutKey: `${step.kind}.timeout`,
-      logSize: limits.logSize,
-      onLine(line) {
-        // Not only at its start: the command before may not have ended its last line.
-        const at = line.lastIndexOf(`${word} `);
-        if (at !== 0) context.log(at < 0 ? line : line.slice(0, at));
-        if (at < 0) return;
-        command = Number(line.slice(at + word.length + 1));
-        context.log(`$ ${step.commands[command - 1] ?? ''}`);
-      },
-    });
-    if (end.exitCode !== 0 || end.outOfMemory) throw new JobFailed(describe(end, command, step, limits));
-  }
-}
-
-function describe(
-  end: ContainerEnd,
-  command: number,
-  step: { commands: readonly string[]; kind: 'build' | 'test' },
-  limits: SandboxLimits,
-): string {
-  const which = `${step.kind} command ${command} of ${step.commands.length}`;
-  const memory = `${Math.floor(limits.memory / 1024 ** 2)} MiB of memory`;
-  if (end.outOfMemory) return `${which} needed more than the ${memory} a build may use`;
-  // Before the first command there is only the shell itself.
-  if (command === 0) {
-    return `the ${step.kind} commands could not be started: ${end.error || `exit code ${end.exitCode}`}`;
-  }
-  const failure = `${which} ended with exit code ${end.exitCode}`;
-  if (end.exitCode <= 128 || end.exitCode >= 160) return failure;
-  // Podman does not always tell why.
-  const perhaps = end.exitCode === 137 ? `; a build may use ${memory}` : '';
-  return `${failure} (killed by signal ${end.exitCode - 128}${perhaps})`;
 }

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { Readable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { tarEnd, tarFile } from '../../../builder/engines/docker/tar-file.ts';
 import { createDockerEngine, type DockerEngine } from '../../../builder/engines/docker.ts';
 import type { SandboxInput, TestArtifact } from '../../../builder/engines/engine.ts';
 import type { BuildStep, TestStep } from '../../../builder/plan/plan.ts';
@@ -199,6 +201,37 @@ export function sandboxSuite(start: () => Promise<TestContainerEngine>): void {
       await expect(failed).rejects.toThrow('test command 2 of 2 ended with exit code 3');
       expect(kept).toEqual([{ path: 'target/reports/a.xml', content: Buffer.from('hello') }]);
       expect(lines).toContain('no file fits the artifact "nothing/*"');
+    });
+  });
+
+  describe('the static script', () => {
+    const script = {
+      run: '#!/bin/sh\nset -e\nid -u > who\nls /sys/class/net > net\nsed "s/NAME/$APP_NAME $COLOR/" < page.txt > page.html\nrm old.txt\ncat made.txt >> page.html\nprintf done\n',
+    };
+
+    it('works on source and outputs as they will be in the image, and what it leaves is the image', async () => {
+      const outputs = Readable.from([...(await archiveOf('home/app/made.txt', 'made')), tarEnd()]);
+
+      const made = await runScript(
+        { 'page.txt': 'I am NAME.', 'old.txt': 'x', 'bin/static.sh': script },
+        outputs,
+      );
+
+      expect(summary(made)).toEqual([
+        'directory 755 10001 home/app/bin',
+        `file 755 10001 home/app/bin/static.sh ${JSON.stringify(script.run)}`,
+        'file 644 10001 home/app/made.txt "made"',
+        'file 644 10001 home/app/net "lo\\n"',
+        'file 644 10001 home/app/page.html "I am app green.made"',
+        'file 644 10001 home/app/page.txt "I am NAME."',
+        'file 644 10001 home/app/who "10001\\n"',
+      ]);
+    });
+
+    it('fails the build by its exit code', async () => {
+      const failing = runScript({ 'bin/static.sh': { run: '#!/bin/sh\nexit 4\n' } });
+
+      await expect(failing).rejects.toThrow('the static script ended with exit code 4');
     });
   });
 
@@ -433,13 +466,18 @@ export function sandboxSuite(start: () => Promise<TestContainerEngine>): void {
       },
       context(signal),
     );
-    const made: { entry: TarEntry; body: string }[] = [];
-    for await (const { entry, body } of readTar(outputs)) {
-      const chunks: Buffer[] = [];
-      for await (const chunk of body) chunks.push(chunk);
-      made.push({ entry, body: Buffer.concat(chunks).toString() });
-    }
-    return made;
+    return unpack(outputs);
+  }
+
+  async function runScript(files: Files, outputs?: Readable): Promise<{ entry: TarEntry; body: string }[]> {
+    const { plan } = createPlan(busybox.digest, { commands: [] });
+    const { build: _, ...rest } = plan;
+    const input = {
+      plan: { ...rest, environment: { COLOR: 'green' }, staticScript: 'bin/static.sh' },
+      source: createSource(files),
+      ...(outputs === undefined ? {} : { outputs }),
+    };
+    return unpack(await engine.sandbox.runScript(input, context()));
   }
 
   function summary(made: { entry: TarEntry; body: string }[]): string[] {
@@ -449,4 +487,20 @@ export function sandboxSuite(start: () => Promise<TestContainerEngine>): void {
       return entry.type === 'directory' ? head : `${head} ${JSON.stringify(body)}`;
     });
   }
+}
+
+async function unpack(archive: Readable): Promise<{ entry: TarEntry; body: string }[]> {
+  const made: { entry: TarEntry; body: string }[] = [];
+  for await (const { entry, body } of readTar(archive)) {
+    const chunks: Buffer[] = [];
+    for await (const chunk of body) chunks.push(chunk);
+    made.push({ entry, body: Buffer.concat(chunks).toString() });
+  }
+  return made;
+}
+
+async function archiveOf(path: string, text: string): Promise<Buffer[]> {
+  const parts: Buffer[] = [];
+  for await (const part of tarFile(path, Buffer.from(text))) parts.push(part);
+  return parts;
 }

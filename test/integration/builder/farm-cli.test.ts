@@ -119,4 +119,5 @@ const failingTests: Sandbox = {
     await keep?.([{ path: 'r/a b.xml', content: Buffer.from('bad') }]);
     throw new JobFailed('test command 1 of 1 ended with exit code 2');
   },
+  runScript: () => Promise.reject(new Error('there is no script')),
 };

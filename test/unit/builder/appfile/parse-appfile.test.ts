@@ -52,6 +52,7 @@ volumes: [/data]
 dns: [10.0.0.2]
 extra_hosts: ["db:10.0.0.3"]
 runtime: runtime.sh
+static: bin/static.sh
 stop_signal: TERM
 notify: "#team"
 x-note: { anything: [1] }
@@ -225,7 +226,8 @@ x-note: { anything: [1] }
     ],
     ['test: {commands: [x], artifacts: [a/../b]}', /E018 test.artifacts\[0\]: ".." would leave the source/],
     ['test: {artifacts: [a]}', /^4:1 E011 test: the key "commands" is missing/],
-    ['static: static.sh', /E021 static/],
+    ['static: ../static.sh', /E018 static: the path holds "." or ".."/],
+    ['static: /bin/true', /E013 static: must be the path of a script in the source/],
     [
       'apiVersion: v1\nstages: [a]',
       /E020 stages: "stages" is of an old Eru format, and apiVersion says that this file is not/,

@@ -179,6 +179,12 @@ describe('planBuild', () => {
       '3:10 E022 bare:1 has no launcher to run a script at the start',
     ],
     [
+      'a static script on a base without a shell',
+      'appname: shop\nbase: bare:1\nstatic: s.sh\nentrypoints: {a: {cmd: a}}\n',
+      [],
+      '3:9 E022 bare:1 has no shell to run a script with',
+    ],
+    [
       'build commands on a base without a shell',
       'appname: shop\nbase: bare:1\nbuild: make\nentrypoints: {a: {cmd: a}}\n',
       [],

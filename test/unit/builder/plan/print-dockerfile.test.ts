@@ -4,7 +4,7 @@ import { createAppFileParser } from '../../../../builder/appfile/parse-appfile.t
 import type { BuildPlan } from '../../../../builder/plan/plan.ts';
 import { planBuild } from '../../../../builder/plan/plan-build.ts';
 import { dockerfileContext, printDockerfile } from '../../../../builder/plan/print-dockerfile.ts';
-import { imageSelection } from '../../../../builder/plan/select-source.ts';
+import { contentSelection } from '../../../../builder/plan/select-source.ts';
 import { base, baseReference, planOf } from './plan-fixture.ts';
 
 const nodejs = baseReference(base('nodejs:26'));
@@ -63,6 +63,38 @@ CMD ["web"]
       'COPY --from=build --chown=10001:10001 ["/home/shop/lib/","/home/shop/lib/"]',
       'COPY --chown=0:0 ["appimg/","/etc/appimg/"]',
     ]);
+  });
+
+  it('runs the static script over the content in a stage of its own, of which the app’s directory is taken', async () => {
+    const plan = await planOf(
+      'appname: shop\nbase: nodejs:26\nstatic: bin/static.sh\nentrypoints: {web: {cmd: x}}\n',
+    );
+    const lines = printDockerfile(plan, { baseReference }).split('\n');
+    const built = printDockerfile(plan, { baseReference, built: true });
+
+    expect(lines.slice(1, 17)).toEqual([
+      `FROM ${baseReference(base('nodejs:26'))} AS content`,
+      'USER 0:0',
+      'COPY --chown=10001:10001 ["dependencies/","/home/shop/"]',
+      'COPY --chown=10001:10001 ["resources/","/home/shop/"]',
+      'COPY --chown=10001:10001 ["app/","/home/shop/"]',
+      'COPY --chown=0:0 ["static/","/home/.static/"]',
+      'ENV APP_NAME="shop"',
+      'ENV HOME="/tmp"',
+      'USER 10001:10001',
+      'WORKDIR /home/shop',
+      'RUN ["/home/.static/static.sh"]',
+      '',
+      `FROM ${baseReference(base('nodejs:26'))}`,
+      'USER 0:0',
+      'COPY --from=content --chown=10001:10001 ["/home/shop/","/home/shop/"]',
+      'COPY --chown=0:0 ["appimg/","/etc/appimg/"]',
+    ]);
+    expect(dockerfileContext(plan).copies).toEqual([
+      { path: 'static/static.sh', mode: 0o755, source: 'bin/static.sh' },
+    ]);
+    expect(built).not.toContain('RUN');
+    expect(built).toContain('["outputs/app/","/home/shop/"]');
   });
 
   it('takes what a sandbox has built already from the context', async () => {
@@ -147,7 +179,7 @@ const good = {
 
 /** One or two keys of a good file with text from outside in every place that takes text. */
 const changes = fc
-  .tuple(hostile, hostile, fc.integer({ min: 0, max: 12 }))
+  .tuple(hostile, hostile, fc.integer({ min: 0, max: 14 }))
   .map(([a, b, choice]): Record<string, unknown> => {
     const all: Record<string, unknown>[] = [
       { appname: a },
@@ -163,6 +195,8 @@ const changes = fc
       { envs: { A: a, [b]: 'x' } },
       { labels: { a, [b]: 'x' } },
       { runtime: a, notify: b },
+      { static: a, runtime: b, build: 'x' },
+      { static: 's.sh', envs: { A: a }, labels: { a: b } },
     ];
     return all[choice] ?? {};
   });
@@ -184,15 +218,18 @@ function expectedInstructions(plan: BuildPlan): string {
   const first = [
     'FROM',
     'USER',
-    ...many('COPY', imageSelection(plan).include.length === 0 ? 1 : 3),
+    ...many('COPY', contentSelection(plan).include.length === 0 ? 1 : 3),
     ...many('COPY', plan.build === undefined ? 0 : Math.max(1, outputs)),
   ];
+  const names = new Set(['APP_NAME', 'HOME', ...Object.keys({ ...plan.environment, ...direct })]);
+  const environment = many('ENV', names.size);
   const own = ['org.brickyard.appname', 'org.brickyard.roles'];
   return [
     ...(plan.build === undefined ? [] : stage),
     ...first,
+    ...(plan.staticScript === undefined ? [] : ['COPY', ...environment, 'USER WORKDIR RUN FROM USER COPY']),
     ...many('COPY', plan.base.launcher ? 1 : 0),
-    ...many('ENV', new Set(['APP_NAME', 'HOME', ...Object.keys({ ...plan.environment, ...direct })]).size),
+    ...environment,
     ...many('LABEL', new Set([...own, ...Object.keys(plan.labels)]).size),
     ...many('VOLUME', plan.volumes.length > 0 ? 1 : 0),
     ...many('STOPSIGNAL', plan.stopSignal === undefined ? 0 : 1),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseAppFile } from '../../../../builder/appfile/parse-appfile.ts';
-import { checkRuntimeScript, lintRuntimeScript } from '../../../../builder/plan/runtime-script.ts';
+import { checkRuntimeScript, lintScripts } from '../../../../builder/plan/runtime-script.ts';
 import { formatFaults } from '../../../../core/document/format-faults.ts';
 import { UserError } from '../../../../core/user-error.ts';
 
@@ -42,25 +42,43 @@ describe('a runtime script (builder.md 6, row 37)', () => {
   });
 });
 
-describe('the script that runtime: names', () => {
-  const parsed = parseAppFile('App.yaml', appYaml);
-  const lint = (read: () => Promise<Uint8Array | undefined>) => lintRuntimeScript(parsed, read);
+describe.each(['runtime', 'static'])('the script that %s: names', (key) => {
+  const text = appYaml.replace('runtime:', `${key}:`);
+  const parsed = parseAppFile('sub/App.yaml', text);
+  const lint = (readFile: () => Promise<Uint8Array | undefined>, executable = true) =>
+    lintScripts(parsed, { readFile, isExecutable: async () => executable });
 
   it('is a fault of App.yaml when it is missing or too large', async () => {
-    const missing = await lint(async () => undefined);
-    const large = await lint(() => Promise.reject(new UserError('bin/runtime.sh is larger than 1 bytes')));
+    const [missing] = await lint(async () => undefined);
+    const [large] = await lint(() => Promise.reject(new UserError('bin/runtime.sh is larger than 1 bytes')));
 
     expect(missing?.faults).toMatchObject([
-      { line: 4, path: 'runtime', message: 'there is no file bin/runtime.sh' },
+      { line: 4, path: key, message: 'there is no file bin/runtime.sh', severity: 'error' },
     ]);
     expect(large?.faults).toMatchObject([{ line: 4, message: expect.stringContaining('larger') }]);
-    expect(missing?.document.file).toBe('App.yaml');
+    expect(missing?.document.file).toBe('sub/App.yaml');
+  });
+
+  it('has its faults at its own places', async () => {
+    const [script] = await lint(async () => Buffer.from('#!/bin/sh\r\n'));
+
+    expect(script?.document.file).toBe('sub/bin/runtime.sh');
+    expect(script?.faults).toMatchObject([{ line: 1, column: 10 }]);
+  });
+
+  it('is warned of when it is not executable, as it is run all the same', async () => {
+    const [script] = await lint(async () => Buffer.from('#!/bin/sh\n'), false);
+
+    expect(script?.faults).toMatchObject([
+      { line: 4, severity: 'warning', hint: 'git update-index --chmod=+x bin/runtime.sh' },
+    ]);
   });
 
   it('is nothing to tell of when it is fine, or when there is none', async () => {
-    expect(await lint(async () => Buffer.from('#!/bin/sh\n'))).toBeUndefined();
+    expect(await lint(async () => Buffer.from('#!/bin/sh\n'))).toEqual([]);
     const none = parseAppFile('App.yaml', appYaml.replace(/runtime.*\n/, ''));
-    expect(await lintRuntimeScript(none, () => Promise.reject(new Error('read')))).toBeUndefined();
+    const failing = { readFile: () => Promise.reject(new Error('read')), isExecutable: async () => true };
+    expect(await lintScripts(none, failing)).toEqual([]);
   });
 
   it('that cannot be looked at is no fault of the commit', async () => {

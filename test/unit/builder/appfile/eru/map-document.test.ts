@@ -137,7 +137,7 @@ describe('the top of a file of Eru', () => {
   it.each([
     ['port: 80', /^6:1 error E020 port: "port" at the top is of the first weeks/],
     ['commands: [{web: x}]', /^6:1 error E020 commands:/],
-    ['static: ./t.sh\nmeta: {a: b}', /^6:1 error E021 static:/],
+    ['build: {cache: [a], commands: [b]}\nmeta: {a: b}', /^6:9 error E021 build.cache:/],
     ['binds: [a]', /^6:1 error E020 binds: must be a map/],
     ['binds: {/a: {ro: true}}', /^6:9 error E020 binds\["\/a"\]: a bind needs its path/],
     ['labels: {a: b}\nmeta: {a: c}', /^7:8 error E020 meta\.a: labels\.a is there too/],
