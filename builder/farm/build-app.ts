@@ -74,7 +74,7 @@ export async function buildApp(
   const { request, job, context, commit, source, directory, write } = input;
   const { signal } = context;
   const { plan } = await deps.planCommit({
-    request: { team: request.team, app: input.defaultName },
+    request: { ...request, app: input.defaultName },
     source,
     directory,
     write,

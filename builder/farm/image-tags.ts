@@ -37,12 +37,7 @@ export function tagOfRef(ref: string): string {
 /** `commit` is the commit itself also where the ref names a tag object. */
 export function tagsOfBuild(request: BuildRequest, commit: string): ImageTags {
   const owner = `${request.team}/${request.app}`;
-  if (request.ref.startsWith('refs/brickyard/')) {
-    // Packages are releases: a working tree does not replace them, and each stays reachable by its content.
-    if (request.package !== undefined) {
-      const tag = request.tag ?? 'latest';
-      return { moving: [{ tag, source: `${owner} package` }], fixed: [commit.slice(0, 12)] };
-    }
+  if (request.ref.startsWith('refs/brickyard/') && request.package === undefined) {
     const tag = request.tag ?? 'local';
     return {
       moving: request.wave === undefined ? [{ tag, source: `${owner} working tree` }] : [],
@@ -50,6 +45,11 @@ export function tagsOfBuild(request: BuildRequest, commit: string): ImageTags {
     };
   }
   if (request.wave !== undefined) return { moving: [], fixed: [fixedTag(commit, request.wave.baseKey)] };
+  if (request.package !== undefined) {
+    // Packages are releases: a working tree does not replace them, and each stays reachable by its content.
+    const tag = request.tag ?? 'latest';
+    return { moving: [{ tag, source: `${owner} package` }], fixed: [fixedTag(commit)] };
+  }
   const moving: WantedTag[] = [{ tag: tagOfRef(request.ref), source: `${owner} ${request.ref}` }];
   if (request.defaultBranch && moving[0]?.tag !== 'latest') {
     moving.push({ tag: 'latest', source: `${owner} HEAD` });

@@ -15,7 +15,7 @@ import { describePlan, formatStep } from './report.ts';
 /** Reads a commit's App.yaml and makes the plan, telling of every fault. Errors: JobFailed when there is no plan to be had. */
 export type CommitPlanner = (input: {
   /** `app` stands in for a missing appname. */
-  request: Pick<BuildRequest, 'team' | 'app'>;
+  request: Pick<BuildRequest, 'team' | 'app' | 'package'>;
   source: SourceTree;
   /** Of `source` in its repository, '' for the top; for messages. */
   directory?: string;
@@ -31,6 +31,12 @@ export function createCommitPlanner(deps: {
   propose: (input: { app: string; source: SourceTree; fileNames: readonly string[] }) => Promise<string>;
 }): CommitPlanner {
   return async ({ request, source, directory = '', write }) => {
+    const summary = (file: string, faults: readonly DocumentFault[]): string =>
+      `${file}: ${count(faults, 'error', 'error').join(', ')}; ${
+        request.package === undefined
+          ? 'the push is kept, mend the file and push again'
+          : 'mend the file and send the package again'
+      }`;
     const started = performance.now();
     const entries = await source.entries();
     const paths = entries.map(({ path }) => path);
@@ -116,8 +122,4 @@ function count(
 function lintDetail(name: string, faults: readonly DocumentFault[]): string {
   const found = count(faults, 'warning', 'warning');
   return found.length === 0 ? `${name} is fine` : `${name}: ${found.join(', ')}`;
-}
-
-function summary(name: string, faults: readonly DocumentFault[]): string {
-  return `${name}: ${count(faults, 'error', 'error').join(', ')}; the push is kept, mend the file and push again`;
 }

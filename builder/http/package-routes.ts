@@ -158,7 +158,12 @@ export function createPackageRoutes(options: PackageRoutesOptions): FastifyPlugi
           description:
             'The body is the package itself. Its files become a commit of the git repository, which is built as a push is. ' +
             'Needs the right `build` on the repository. The same files sent again while their build is not over get that build.',
-          consumes: ['application/octet-stream'],
+          // For the document only: nothing is parsed, so nothing is checked.
+          body: {
+            content: {
+              'application/octet-stream': { schema: Type.Any({ description: 'The package itself.' }) },
+            },
+          },
           params: placeSchema,
           querystring: querySchema,
           response: {

@@ -113,6 +113,8 @@ describe('files that did not come by git become a commit', () => {
     expect(other.commit).not.toBe(first.commit);
     expect(asked).toEqual([first.id]);
     expect(listener.updates).toEqual([first, other]);
+    // Of the files alone: on every machine, on every day.
+    expect(first.commit).toBe('50e0db2c6464c4f347532b892af2fa01c7c7f23a');
   });
 
   it('leaves nothing behind when its files end early', async () => {

@@ -339,6 +339,19 @@ describe('a package is refused', () => {
     });
   });
 
+  it('by its build, when the App.yaml has faults, and the log says where', async () => {
+    const sent = await send(
+      'team/faulty',
+      { name: 'a.zip', appfile: 'base: nodejs:26\n' },
+      await release('zip'),
+    );
+    const log = await fetch(`${farm.url}${sent.location}/log?follow=1`, { headers: as('dev') });
+
+    expect(await log.text()).toMatch(
+      /App\.yaml:1:1 error E011 .*entrypoints.*mend the file and send the package again/s,
+    );
+  });
+
   it('when its sender leaves in the middle, even where what came could be read', async () => {
     const whole = zipOf([{ path: 'server.js' }]);
     const { port, hostname } = new URL(farm.url);

@@ -60,4 +60,28 @@ describe('tagsOfBuild', () => {
 
     expect(tags).toEqual({ moving: [{ tag: 'try', source: 'team/app working tree' }], fixed: [] });
   });
+
+  describe('of a package', () => {
+    const note = { name: 'a.zip', sha256: 'e'.repeat(64), bytes: 1, files: 1, appfile: 'own' } as const;
+    const package_ = { ...request, ref: 'refs/brickyard/package-x', defaultBranch: false, package: note };
+
+    it('moves its own tag, else latest, which no working tree takes, and names its content for ever', () => {
+      expect(tagsOfBuild({ ...package_, tag: '1.2' }, 'd'.repeat(40))).toEqual({
+        moving: [{ tag: '1.2', source: 'team/app package' }],
+        fixed: ['dddddddddddd'],
+      });
+      expect(tagsOfBuild(package_, 'd'.repeat(40)).moving).toEqual([
+        { tag: 'latest', source: 'team/app package' },
+      ]);
+    });
+
+    it('leaves its tags to the wave that asks for it again', () => {
+      const wave = { id: 'w', repository: 'team/app', baseKey: '01234567' };
+
+      expect(tagsOfBuild({ ...package_, wave }, 'd'.repeat(40))).toEqual({
+        moving: [],
+        fixed: ['dddddddddddd-01234567'],
+      });
+    });
+  });
 });

@@ -102,4 +102,25 @@ describe('the refs document', () => {
     expect(document.refs['refs/brickyard/t29']).toBeDefined();
     expect(document.refs['refs/brickyard/t9']).toBeUndefined();
   });
+
+  it('keeps packages apart from working trees, and many more of them', () => {
+    const names = (kind: string, count: number): string[] =>
+      Array.from({ length: count }, (_, index) => `refs/brickyard/${kind}${index}`);
+    const refs = [...names('package-', 510), ...names('t', 30)];
+    let document: Parameters<typeof applyPush>[0] = {
+      head: 'refs/heads/main',
+      sequence: 0,
+      refs: {},
+      packs: [],
+    };
+    for (const ref of refs) {
+      const next = applyPush(document, [create(ref)], facts);
+      if ('refusals' in next) throw new Error('refused');
+      document = next.document;
+    }
+
+    const kept = Object.keys(document.refs);
+    expect(kept.filter((ref) => ref.includes('package-'))).toEqual(names('package-', 510).slice(10));
+    expect(kept.filter((ref) => !ref.includes('package-'))).toEqual(names('t', 30).slice(10));
+  });
 });
