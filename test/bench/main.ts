@@ -6,7 +6,7 @@ import type { Comparison } from './measure.ts';
 import { startBrickyard, startDockerRegistry } from './peers.ts';
 import { table } from './report.ts';
 
-// `npm run bench [-- --pairs N --only push,parallel,reads,memory,build]`: Brickyard beside its peers on the same disk in the same run.
+// `npm run bench [-- --pairs N --only push,parallel,reads,memory,build,rebase]`: Brickyard beside its peers on the same disk in the same run.
 // `npm run bench -- --only class-change`: one class of a Java app changes, beside docker, buildah, crane and jib (or parts
 // of it: class-change-peers, class-change-cold, class-change-bases; `--quick`: no base of 2 GB).
 // `npm run bench -- --only s3` (or parts of it: s3-push, s3-pull, s3-commit, s3-lists, s3-delete; `--quick` for small sizes): all of them
@@ -14,7 +14,7 @@ import { table } from './report.ts';
 const { values } = parseArgs({
   options: {
     pairs: { type: 'string', default: '5' },
-    only: { type: 'string', default: 'push,parallel,reads,memory,build' },
+    only: { type: 'string', default: 'push,parallel,reads,memory,build,rebase' },
     quick: { type: 'boolean', default: false },
   },
 });
@@ -59,6 +59,12 @@ try {
     // Loaded only when asked for: it needs Docker and buildah.
     const { classChange } = await import('./cases/class-change.ts');
     console.log(await classChange({ selected, scratch, pairs, quick: values.quick, say }));
+  }
+  if (selected.has('rebase')) {
+    say('apps follow a changed base image …');
+    const { rebaseApps } = await import('./cases/rebase.ts');
+    const comparison = await rebaseApps({ scratch, pairs, say });
+    if (comparison !== undefined) comparisons.push(comparison);
   }
   if (comparisons.length > 0) console.log(table(comparisons, pairs));
   if ([...selected].some((name) => name === 's3' || name.startsWith('s3-'))) {
