@@ -11,6 +11,7 @@ import { createAppFileParser } from './appfile/parse-appfile.ts';
 import { createAssembler } from './engines/assembler.ts';
 import type { Sandbox } from './engines/engine.ts';
 import { type BuildService, createBuildService } from './farm/build-service.ts';
+import { createImageOnBase } from './farm/image-on-base.ts';
 import { createCommitPlanner } from './farm/plan-commit.ts';
 import { proposeForCommit } from './farm/propose-for-commit.ts';
 import { createBaseResolver } from './farm/resolve-base.ts';
@@ -97,6 +98,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
           parseAppFile: createAppFileParser(),
           resolveBase: createBaseResolver(registry),
           propose: proposeForCommit,
+          hasImageOn: createImageOnBase(registry),
           ...(deps.defaultBase === undefined ? {} : { defaultBase: deps.defaultBase }),
         }),
         ...(sandbox === undefined ? {} : { sandbox }),

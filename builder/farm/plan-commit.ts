@@ -4,7 +4,7 @@ import { JobFailed } from '../../core/queue/job-queue.ts';
 import type { AppFileResult } from '../appfile/appfile.ts';
 import { type AppFileParser, readAppFile } from '../appfile/parse-appfile.ts';
 import type { BuildPlan } from '../plan/plan.ts';
-import { planBuild, type ResolveBase } from '../plan/plan-build.ts';
+import { type HasImageOn, planBuild, type ResolveBase } from '../plan/plan-build.ts';
 import { lintScripts, type ScriptSource } from '../plan/runtime-script.ts';
 import { maxIgnoreFileBytes, pathText } from '../plan/select-source.ts';
 import { sourceFaults } from '../plan/source-faults.ts';
@@ -27,6 +27,7 @@ export function createCommitPlanner(deps: {
   resolveBase: ResolveBase;
   /** Base of an App.yaml that names none. */
   defaultBase?: string;
+  hasImageOn?: HasImageOn;
   /** What to tell a pusher without App.yaml, with the one that `brickyard init` would write. */
   propose: (input: { app: string; source: SourceTree; fileNames: readonly string[] }) => Promise<string>;
 }): CommitPlanner {
@@ -68,6 +69,7 @@ export function createCommitPlanner(deps: {
       resolveBase: deps.resolveBase,
       fileNames,
       ...(deps.defaultBase === undefined ? {} : { defaultBase: deps.defaultBase }),
+      ...(deps.hasImageOn === undefined ? {} : { hasImageOn: deps.hasImageOn }),
     });
     const seen = new Set(parsed.faults);
     report(

@@ -2,6 +2,7 @@ import { suggest } from '../../core/document/suggest.ts';
 import { isOciError } from '../../oci/errors.ts';
 import { isTag } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
+import { parseDeprecation } from '../plan/deprecation.ts';
 import type { MissingBase, ResolveBase } from '../plan/plan-build.ts';
 
 /** The team of the catalog's images. */
@@ -25,11 +26,14 @@ export function createBaseResolver(registry: Registry): ResolveBase {
     }
     try {
       const { descriptor, bytes } = await registry.getManifest(repository, channel);
+      const annotations = annotationsOf(bytes);
+      const deprecation = parseDeprecation(annotations['org.brickyard.base.deprecation']);
       return {
         name: `${short}:${channel}`,
         repository,
         digest: descriptor.digest,
-        launcher: annotationsOf(bytes)['brickyard.launcher'] !== 'none',
+        launcher: annotations['brickyard.launcher'] !== 'none',
+        ...(deprecation === undefined ? {} : { deprecation }),
       };
     } catch (error) {
       if (!isOciError(error, 'MANIFEST_UNKNOWN') && !isOciError(error, 'NAME_UNKNOWN')) throw error;

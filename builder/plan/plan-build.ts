@@ -5,6 +5,7 @@ import { appFileCodes } from '../appfile/codes.ts';
 import { missingBaseFault } from '../appfile/missing-base.ts';
 import { splitShellWords } from '../appfile/shell-words.ts';
 import { parseMemory, parsePort, parseSignal } from '../appfile/values.ts';
+import type { Deprecation } from './deprecation.ts';
 import { asciiJson } from './image-content.ts';
 import type { BuildPlan, BuildStep, PlannedBase, Port, Role } from './plan.ts';
 import { type Fail, planSteps, resolvePlanned } from './plan-steps.ts';
@@ -15,8 +16,16 @@ export interface MissingBase {
   readonly suggestions: readonly string[];
 }
 
+/** A base image as the catalog has it. What is beside `PlannedBase` decides whether there is a plan, and is no part of it. */
+export interface FoundBase extends PlannedBase {
+  readonly deprecation?: Deprecation;
+}
+
 /** The catalog: name as written in App.yaml → the image it means now. Errors that are nobody's fault in App.yaml are thrown. */
-export type ResolveBase = (name: string) => Promise<PlannedBase | MissingBase>;
+export type ResolveBase = (name: string) => Promise<FoundBase | MissingBase>;
+
+/** Whether an image repository has an image on this base already. */
+export type HasImageOn = (repository: string, base: PlannedBase) => Promise<boolean>;
 
 export interface PlanInput {
   readonly appfile: AppFileResult;
@@ -26,6 +35,10 @@ export interface PlanInput {
   readonly fileNames?: readonly string[];
   /** Base of files that name none; without it they have an error. */
   readonly defaultBase?: string;
+  /** Without it, bases that are closed for new applications are warned of only. */
+  readonly hasImageOn?: HasImageOn;
+  /** Day for deprecations, `2026-01-31`. Default: that of the clock, in UTC. */
+  readonly today?: string;
 }
 
 /** `plan` is undefined when there is an error among the faults, which are those of the file and what the plan adds. */
@@ -40,8 +53,8 @@ export async function planBuild(input: PlanInput): Promise<PlanResult> {
   const file = result.appfile;
   if (file === undefined) return { faults: result.faults };
   const faults: DocumentFault[] = [...result.faults];
-  const fail: Fail = (path, code, message, hint) => {
-    faults.push(result.locate(path, { code, message, ...(hint === undefined ? {} : { hint }) }));
+  const fail: Fail = (path, code, message, hint, severity = 'error') => {
+    faults.push(result.locate(path, { code, message, severity, ...(hint === undefined ? {} : { hint }) }));
     return undefined;
   };
   const baseName = file.base ?? input.defaultBase;

@@ -1,8 +1,9 @@
 import type { AppFile, AppFileBuild, AppFileTest } from '../appfile/appfile.ts';
 import { appFileCodes } from '../appfile/codes.ts';
 import { parseSeconds } from '../appfile/values.ts';
+import { describeDeprecation, levelOn } from './deprecation.ts';
 import type { BuildStep, PlannedBase, TestStep } from './plan.ts';
-import type { PlanInput } from './plan-build.ts';
+import type { FoundBase, PlanInput } from './plan-build.ts';
 
 /** Adds an error at a path of App.yaml. */
 export type Fail = (
@@ -10,6 +11,7 @@ export type Fail = (
   code: string,
   message: string,
   hint?: string,
+  severity?: 'error' | 'warning',
 ) => undefined;
 
 const defaultTimeoutSeconds = 15 * 60;
@@ -28,7 +30,7 @@ export async function planSteps(options: {
   const test = file.test === undefined ? undefined : normal(file.test);
   const stepBase =
     build?.base === undefined
-      ? await buildFlavour(input, baseName, base)
+      ? await buildFlavour(input, baseName, base, fail)
       : await resolvePlanned(input, build.base, ['build', 'base'], fail);
   if (stepBase === undefined) return {};
   if (!stepBase.launcher) {
@@ -72,7 +74,7 @@ export async function resolvePlanned(
   fail: Fail,
 ): Promise<PlannedBase | undefined> {
   const found = await input.resolveBase(name);
-  if (!('error' in found)) return found;
+  if (!('error' in found)) return checkDeprecation(input, found, path, fail);
   const [near] = found.suggestions;
   const hint = near === undefined ? undefined : `did you mean "${near}"?`;
   const ofServer = path[0] === 'base' && input.appfile.appfile?.base === undefined;
@@ -103,9 +105,41 @@ async function buildFlavour(
   input: PlanInput,
   name: string | undefined,
   base: PlannedBase | undefined,
+  fail: Fail,
 ): Promise<PlannedBase | undefined> {
   const match = name === undefined ? null : /^([^:@]+)(:[^@]+)?$/.exec(name);
   if (match === null || base === undefined) return base;
   const flavour = await input.resolveBase(`${match[1]}-build${match[2] ?? ''}`);
-  return 'error' in flavour ? base : flavour;
+  return 'error' in flavour ? base : checkDeprecation(input, flavour, ['base'], fail);
+}
+
+/** Without what is no part of a plan: a deprecation that is announced changes no image. */
+async function checkDeprecation(
+  input: PlanInput,
+  { deprecation, ...base }: FoundBase,
+  path: readonly string[],
+  fail: Fail,
+): Promise<PlannedBase | undefined> {
+  if (deprecation === undefined) return base;
+  const { replacement } = deprecation;
+  const level = levelOn(input.today ?? new Date().toISOString().slice(0, 10), deprecation);
+  if (level === undefined) return base;
+  const message = describeDeprecation(base.name, deprecation);
+  const hint = replacement === undefined ? undefined : `write ${replacement}`;
+  if (level === 'block')
+    return fail(path, appFileCodes.base, `${message}: no image can be built on it`, hint);
+  if (level === 'block-new') {
+    const repository = `${input.team}/${input.appfile.appfile?.appname ?? ''}`;
+    if (input.hasImageOn !== undefined && !(await input.hasImageOn(repository, base))) {
+      return fail(
+        path,
+        appFileCodes.base,
+        `${message}: ${repository} has no image on it yet, and new ones are refused`,
+        hint,
+      );
+    }
+  }
+  const closed = level === 'block-new' ? ', closed for new applications' : '';
+  fail(path, appFileCodes.advice, `${message}${closed}`, hint, 'warning');
+  return base;
 }

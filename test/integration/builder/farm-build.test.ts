@@ -119,6 +119,26 @@ describe('a push becomes an image', () => {
     expect(pushed.stderr).toMatch(message);
   });
 
+  it('refuses the first image on a base that is closed for new ones, and warns of it for others', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm(shop);
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'));
+    await git(work, 'push', `${farm.url}/git/team/app.git`, 'main');
+    await pushBase(farm.registry, 1000, ['nodejs', '26'], {
+      'org.brickyard.base.deprecation': '{"level":"block-new","replacement":"nodejs:28"}',
+    });
+    await commitFiles(work, { 'server.js': 'changed' });
+
+    const old = await git(work, 'push', `${farm.url}/git/team/app.git`, 'main');
+    await commitFiles(work, { 'App.yaml': appYaml.replace('appname: app\n', '') });
+    const fresh = await git(work, 'push', `${farm.url}/git/team/fresh.git`, 'main');
+
+    expect(old.stderr).toMatch(/warning W001 base: the base image nodejs:26 is deprecated.*write nodejs:28/);
+    expect(old.stderr).toContain('✓ image');
+    expect(fresh.stderr).toMatch(/error E022 base: .*team\/fresh has no image on it yet/);
+  });
+
   it('prints what init proposes when there is no App.yaml', async () => {
     await using shop = await createWorkshop();
     await using farm = await startFarm(shop);

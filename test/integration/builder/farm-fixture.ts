@@ -85,6 +85,7 @@ export async function pushBase(
   registry: Registry,
   layerBytes = 1000,
   [name, channel]: readonly [string, string] = ['nodejs', '26'],
+  annotations: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const repository = `baseimages/${name}`;
   const layer = Buffer.alloc(layerBytes, 'base');
@@ -107,6 +108,7 @@ export async function pushBase(
     mediaType: mediaTypes.ociManifest,
     config: describe(mediaTypes.ociConfig, config),
     layers: [describe(mediaTypes.ociLayer, layer)],
+    annotations,
   };
   await registry.putManifest(
     repository,

@@ -44,6 +44,58 @@ describe('planBuild', () => {
     ]);
   });
 
+  describe('a deprecated base', () => {
+    const text = `appname: shop\nbase: nodejs:20\n${web}`;
+    const plan = (level: 'warn' | 'block-new' | 'block', hasImage?: boolean) =>
+      planText(text, [], {
+        today: '2026-06-01',
+        resolveBase: (name) =>
+          Promise.resolve({
+            ...base(name),
+            deprecation: { level, since: '2026-01-01', sunset: '2026-12-31', replacement: 'nodejs:26' },
+          }),
+        ...(hasImage === undefined ? {} : { hasImageOn: () => Promise.resolve(hasImage) }),
+      });
+
+    it.each([
+      ['warn', undefined],
+      ['warn', false],
+      ['block-new', undefined],
+      ['block-new', true],
+    ] as const)(
+      'at level %s (has an image: %s) is warned of, and the plan is the same',
+      async (level, has) => {
+        const { plan: planned, faults } = await plan(level, has);
+
+        expect(planned?.base).toEqual(base('nodejs:20'));
+        expect(faults).toMatchObject([
+          {
+            line: 2,
+            column: 7,
+            code: 'W001',
+            severity: 'warning',
+            message: expect.stringMatching(
+              /^the base image nodejs:20 is deprecated since 2026-01-01 and ends on 2026-12-31/,
+            ),
+            hint: 'write nodejs:26',
+          },
+        ]);
+      },
+    );
+
+    it.each([
+      ['block-new', false, 'team/shop has no image on it yet, and new ones are refused'],
+      ['block', true, 'no image can be built on it'],
+    ] as const)('at level %s (has an image: %s) is an error', async (level, has, message) => {
+      const { plan: planned, faults } = await plan(level, has);
+
+      expect(planned).toBeUndefined();
+      expect(faults).toMatchObject([
+        { line: 2, code: 'E022', message: expect.stringContaining(message), hint: 'write nodejs:26' },
+      ]);
+    });
+  });
+
   it('keeps the order of the roles, the first being the default', async () => {
     const plan = await planOf(
       'appname: shop\nbase: nodejs:26\nentrypoints: {z: {cmd: z}, a: {shell: "a && b"}, m: {commands: [m, ""]}}\n',

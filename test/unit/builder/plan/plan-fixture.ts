@@ -17,7 +17,6 @@ export function planText(
   more: Partial<PlanInput> = {},
 ): Promise<PlanResult> {
   return planBuild({
-    ...more,
     appfile: parseAppFile('App.yaml', text),
     team: 'team',
     fileNames,
@@ -26,6 +25,7 @@ export function planText(
       if (catalog.includes(name)) return Promise.resolve(base(name));
       return Promise.resolve({ error: `there is no base image ${name}`, suggestions: ['nodejs:26'] });
     },
+    ...more,
   });
 }
 
