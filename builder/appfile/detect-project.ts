@@ -19,12 +19,12 @@ export function detectProject(names: readonly string[]): ProjectKind {
   const gradle = first('build.gradle', 'build.gradle.kts');
   if (gradle !== undefined) return { kind: 'gradle', base: 'jdk:17', because: gradle };
   const war = ending('.war');
-  if (war !== undefined) return { kind: 'war', base: 'tomcat:9', because: war };
+  if (war !== undefined) return { kind: 'war', base: 'tomcat:10', because: war };
   const jar = ending('.jar');
   if (jar !== undefined) return { kind: 'jar', base: 'jdk:17', because: jar };
   const python = first('requirements.txt', 'pyproject.toml', 'manage.py', 'app.py', 'main.py');
   if (python !== undefined) return { kind: 'python', base: 'python:3.11', because: python };
   const page = first('index.html');
-  if (page !== undefined) return { kind: 'static', base: 'nginx:1', because: page };
+  if (page !== undefined) return { kind: 'static', base: 'static:1', because: page };
   return { kind: 'unknown', base: 'base:12' };
 }

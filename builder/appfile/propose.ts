@@ -51,7 +51,9 @@ const bodies: Readonly<Record<ProjectKind['kind'], Body>> = {
     '# No build: the package is made already, only this file enters the image.',
     'source:',
     `  include: [${yamlText(kind.because ?? '')}]`,
-    ...web(`cmd: catalina.sh run  # deploys what lies in the application's directory`, '8080/http'),
+    ...web('cmd: tomcat', '8080/http', [
+      '    env: { WEBAPPS: APPDIR }  # served below its own name; "brickyard build FILE.war" serves it at /',
+    ]),
   ],
   jar: (_project, kind) => [
     '# No build: the package is made already, only this file enters the image.',
@@ -65,7 +67,7 @@ const bodies: Readonly<Record<ProjectKind['kind'], Body>> = {
       : []),
     ...web(`cmd: python3 ${pythonProgram(project)}`, '8000/http', ['    env: { PYTHONPATH: lib }']),
   ],
-  static: () => web(`cmd: ${yamlText("nginx -g 'daemon off;'")}`, '8080/http'),
+  static: () => web('cmd: static-server', '8080/http'),
   unknown: () =>
     web('shell: echo "write the command that starts your program here"; exec sleep infinity', '8080/http'),
 };

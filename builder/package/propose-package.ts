@@ -27,11 +27,8 @@ export interface PackageFacts {
 /** A complete App.yaml, or what to do, for the sender. */
 export type PackageProposal = { readonly text: string } | { readonly refused: string };
 
-/** How the servers of the catalog are started. */
-const serverCommands: Readonly<Record<string, string>> = {
-  tomcat: 'cmd: catalina.sh run',
-  resin: 'cmd: resin console',
-};
+/** How the servers of the catalog are started; they listen where HTTP_PORT says. */
+const serverCommands: Readonly<Record<string, string>> = { tomcat: 'cmd: tomcat', resin: 'cmd: resin' };
 
 /** It says nothing of the package's name or time: equal files make an equal image. */
 const header = '# Proposed by brickyard for a package that brings no App.yaml.\n';
@@ -50,11 +47,13 @@ export function proposePackage(facts: PackageFacts): PackageProposal {
 }
 
 function proposeWar(facts: PackageFacts): PackageProposal {
-  const { base = 'tomcat:10' } = facts.hints;
-  const command = ownCommand(facts) ?? serverCommands[baseName(base)];
-  if (command === undefined)
-    return { refused: `say by which command ${base} serves webapps/ROOT (--command)` };
-  return { text: assemble(facts, base, command) };
+  const { base = 'tomcat:10', port } = facts.hints;
+  const own = ownCommand(facts);
+  if (own !== undefined) return { text: assemble(facts, base, own) };
+  const known = serverCommands[baseName(base)];
+  if (known === undefined) return { refused: `say by which command ${base} serves webapps/ROOT (--command)` };
+  const more = port === undefined ? [] : [`    env: { HTTP_PORT: "${port}" }`];
+  return { text: assemble(facts, base, known, more) };
 }
 
 function proposeJar(facts: PackageFacts): PackageProposal {
@@ -75,7 +74,7 @@ function proposeArchive(facts: PackageFacts): PackageProposal {
   if (base !== undefined && own !== undefined) return { text: assemble(facts, base, own) };
   const proposal = proposeAppFile({ names: facts.names, read: facts.read, released: true }, facts.app);
   const told = base !== undefined || own !== undefined || facts.hints.port !== undefined;
-  if (proposal.project.kind === 'node' && !told) return { text: header + proposal.text };
+  if (['node', 'static'].includes(proposal.project.kind) && !told) return { text: header + proposal.text };
   return {
     refused:
       `${facts.name.file} holds no App.yaml${told ? '; without one, both --base and --command are needed' : ''}. ` +
@@ -83,11 +82,11 @@ function proposeArchive(facts: PackageFacts): PackageProposal {
   };
 }
 
-function assemble(facts: PackageFacts, base: string, command: string): string {
+function assemble(facts: PackageFacts, base: string, command: string, more: readonly string[] = []): string {
   const lines = [
     `appname: ${appName(facts.app)}`,
     `base: ${yamlText(base)}`,
-    ...web(command, `${facts.hints.port ?? 8080}/http`),
+    ...web(command, `${facts.hints.port ?? 8080}/http`, more),
   ];
   return `${header}${lines.join('\n')}\n`;
 }
@@ -100,5 +99,5 @@ function ownCommand(facts: PackageFacts): string | undefined {
 }
 
 function baseName(base: string): string {
-  return base.split(/[:@]/, 1)[0]?.split('/').at(-1) ?? '';
+  return base.slice(base.lastIndexOf('/') + 1).split(/[:@]/, 1)[0] as string;
 }

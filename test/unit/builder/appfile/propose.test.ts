@@ -42,10 +42,10 @@ describe('proposeAppFile', () => {
     ],
     ['a Maven project', { 'pom.xml': '' }, /target\/\*\.jar/],
     ['a Gradle project', { 'build.gradle.kts': '' }, /build\/libs/],
-    ['a war', { 'shop 1.war': '' }, /include: \[shop 1.war\]/],
+    ['a war', { 'shop 1.war': '' }, /include: \[shop 1.war\](?:.*\n)*.*WEBAPPS: \/home\/my-shop/],
     ['a jar', { "it's.jar": '' }, /java, -jar, "it's.jar"/],
     ['a Python project', { 'requirements.txt': '', 'app.py': '' }, /cmd: python3 app.py/],
-    ['a static site', { 'index.html': '' }, /nginx/],
+    ['a static site', { 'index.html': '' }, /base: static:1 .*\n(?:.*\n)*.*cmd: static-server/],
     ['anything else', { README: '' }, /write the command that starts your program here/],
     ['nothing at all', {}, /base: base:12/],
   ])('for %s lints clean', (_name, files, expected) => {

@@ -31,11 +31,27 @@ describe('an App.yaml for a package that brings none', () => {
     expect(appfile('shop-1.2.war')).toEqual({
       appname: 'shop',
       base: 'tomcat:10',
-      entrypoints: web({ cmd: 'catalina.sh run' }),
+      entrypoints: web({ cmd: 'tomcat' }),
     });
     expect(appfile('shop.war', { hints: { base: 'resin:4' } })).toMatchObject({
       base: 'resin:4',
-      entrypoints: web({ cmd: 'resin console' }),
+      entrypoints: web({ cmd: 'resin' }),
+    });
+  });
+
+  it('tells Tomcat and Resin where to listen', () => {
+    expect(
+      appfile('shop.war', { hints: { port: 9000, base: 'example.com:5000/x/tomcat:10' } }),
+    ).toMatchObject({
+      entrypoints: web({ cmd: 'tomcat', env: { HTTP_PORT: '9000' } }, '9000/http'),
+    });
+  });
+
+  it('serves a package of files with an index.html', () => {
+    expect(appfile('site.zip', { names: ['index.html', 'logo.png'] })).toEqual({
+      appname: 'shop',
+      base: 'static:1',
+      entrypoints: web({ cmd: 'static-server' }),
     });
   });
 
