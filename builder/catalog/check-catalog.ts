@@ -1,7 +1,7 @@
 import { createSchemaChecker } from '../../core/document/check-schema.ts';
 import { type DocumentFault, hasErrors, type SourceDocument } from '../../core/document/document.ts';
 import { suggest } from '../../core/document/suggest.ts';
-import type { BaseFile } from './base-file.ts';
+import type { BaseDeprecation, BaseFile } from './base-file.ts';
 import { baseFileSchema } from './base-file-schema.ts';
 import { type Catalog, type CatalogEntry, catalogTeam } from './catalog.ts';
 import { type CatalogPolicy, checkCatalogFile, checkPolicy } from './catalog-file.ts';
@@ -49,12 +49,17 @@ function checkCatalog(
   const faults: Faults = new Map();
   const { mirrors, policies } = readSettings(settings, faults);
   const read: Read[] = [];
+  /** What files with faults would be called: whoever stands on them has none for it. */
+  const broken = new Set<string>();
   for (const { document, directory, rank = 0 } of documents) {
     const found = hasErrors(document.faults)
       ? [...document.faults]
       : [...document.faults, ...check(document)];
     faults.set(document, found);
-    if (hasErrors(found)) continue;
+    if (hasErrors(found)) {
+      for (const reference of namesOf(document.value)) broken.add(reference);
+      continue;
+    }
     const file = document.value as BaseFile;
     found.push(...checkBaseFile(document, file), ...checkPolicy(document, file, policies.get(rank) ?? {}));
     read.push({
@@ -73,7 +78,8 @@ function checkCatalog(
     entries.set(entry.id, { ...entry, ...(parent === undefined ? {} : { parent }) });
   }
   for (const entry of entries.values()) {
-    for (const fault of checkRelations(entry, entries, channels)) faults.get(entry.document)?.push(fault);
+    for (const fault of checkRelations(entry, { entries, channels, broken }))
+      faults.get(entry.document)?.push(fault);
   }
   const all = [...faults]
     .map(([document, list]) => ({ document, faults: list }))
@@ -131,31 +137,56 @@ function claimChannels(read: readonly Read[], faults: Faults): Map<string, Read>
   return channels;
 }
 
-function checkRelations(
-  entry: Read,
-  entries: ReadonlyMap<string, Read>,
-  channels: ReadonlyMap<string, Read>,
-): DocumentFault[] {
+/** `name:channel` of a value that did not pass the schema, as far as there is any. */
+function namesOf(value: unknown): readonly string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  const { name, channels } = value as Partial<Record<keyof BaseFile, unknown>>;
+  if (typeof name !== 'string' || !Array.isArray(channels)) return [];
+  return channels.map((channel) => `${name}:${String(channel)}`);
+}
+
+interface Others {
+  readonly entries: ReadonlyMap<string, Read>;
+  readonly channels: ReadonlyMap<string, Read>;
+  readonly broken: ReadonlySet<string>;
+}
+
+function checkRelations(entry: Read, { entries, channels, broken }: Others): DocumentFault[] {
   const faults: DocumentFault[] = [];
   const { parent, deprecation } = entry.file;
   const fault = (path: readonly string[], code: string, message: string, hint?: string): void => {
     faults.push(entry.document.fault(path, { code, message, ...(hint === undefined ? {} : { hint }) }));
   };
   if (parent !== undefined) {
-    const found = checkReference(parent, channels);
+    const found = broken.has(parent) ? undefined : checkReference(parent, channels);
     if (channels.get(parent)?.id === entry.id)
       fault(['parent'], catalogCodes.ownParent, `${parent} cannot be its own parent`);
     else if (found !== undefined) fault(['parent'], found.code, found.message, found.hint);
     else {
       const line = checkLine(entry, entries);
       if (line !== undefined) fault(['parent'], line.code, line.message);
+      const old = channels.get(parent)?.file.deprecation;
+      if (old !== undefined) faults.push(onDeprecated(entry.document, parent, old));
     }
   }
-  if (deprecation?.replacement !== undefined) {
+  if (deprecation?.replacement !== undefined && !broken.has(deprecation.replacement)) {
     const found = checkReference(deprecation.replacement, channels);
     if (found !== undefined) fault(['deprecation', 'replacement'], found.code, found.message, found.hint);
   }
   return faults;
+}
+
+function onDeprecated(
+  document: SourceDocument,
+  parent: string,
+  { replacement }: BaseDeprecation,
+): DocumentFault {
+  return document.fault(['parent'], {
+    code: catalogCodes.advice,
+    severity: 'warning',
+    message: `${parent} is deprecated`,
+    ...(replacement === undefined ? {} : { hint: `use ${replacement} instead` }),
+  });
 }
 
 interface Found {

@@ -10,6 +10,15 @@ import { type CatalogDocument, type CatalogSettings, createCatalogChecker } from
  * own catalog.yaml, and checks them together. Of several directories a later one's entries stand in for those of the earlier ones. Errors: UserError when a folder cannot be read.
  */
 export async function loadCatalog(directories: string | readonly string[]): Promise<Catalog> {
+  const { documents, settings } = await readCatalogDocuments(directories);
+  return createCatalogChecker()(documents, settings);
+}
+
+/** The files of a catalog, parsed and not checked. Errors: UserError when a folder cannot be read. */
+export async function readCatalogDocuments(directories: string | readonly string[]): Promise<{
+  readonly documents: readonly CatalogDocument[];
+  readonly settings: readonly CatalogSettings[];
+}> {
   const documents: CatalogDocument[] = [];
   const settings: CatalogSettings[] = [];
   for (const [rank, directory] of [directories].flat().entries()) {
@@ -31,7 +40,7 @@ export async function loadCatalog(directories: string | readonly string[]): Prom
       }
     }
   }
-  return createCatalogChecker()(documents, settings);
+  return { documents, settings };
 }
 
 /** Sorted names. What is no folder is passed over by its failing read. */

@@ -7,6 +7,7 @@ import { catalogFolders, catalogOption, readCatalog } from '../catalog-folders.t
 import type { CliContext } from '../context.ts';
 import { withServerRegistry } from '../server-registry.ts';
 import { registerBaseBuild } from './base-build.ts';
+import { registerBaseLint } from './base-lint.ts';
 import { registerBasePlan } from './base-plan.ts';
 import { registerBaseRebase } from './base-rebase.ts';
 
@@ -16,11 +17,12 @@ interface BaseFlags {
   readonly catalog?: readonly string[];
 }
 
-/** `base ls | tree | build …` */
+/** `base ls | tree | lint | build …` */
 export function registerBase(program: Command, context: CliContext): void {
   const base = program.command('base').description('the catalog of base images');
   registerBaseLists(base, context);
   registerBaseBuild(base, context);
+  registerBaseLint(base, context);
   registerBasePlan(base, context);
   registerBaseRebase(base, context);
 }
