@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import type { EventBus } from '../../core/events.ts';
 import type { Logger } from '../../core/log.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
-import { createEmbeddedQueue } from '../../core/queue/embedded.ts';
+import { createEmbeddedQueue, type EmbeddedQueueOptions } from '../../core/queue/embedded.ts';
 import type { JobQueue, JobWorker } from '../../core/queue/job-queue.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { Registry } from '../../oci/registry.ts';
@@ -70,8 +70,8 @@ export interface PropagationDeps {
   readonly settings: PropagationSettings;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
-  /** See EmbeddedQueueOptions. */
-  readonly leaseMs?: number;
+  /** How patient the queue of waves is. */
+  readonly queue?: Pick<EmbeddedQueueOptions, 'leaseMs' | 'pollMs' | 'retryMs'>;
 }
 
 /** Waves at the same time; they share the limits on images. */
@@ -91,7 +91,7 @@ export function createPropagation(deps: PropagationDeps): Propagation {
     events: deps.events,
     owner: `${hostname()}:${process.pid}`,
     onError: (error) => log.warn({ err: error }, 'queue of waves will try again'),
-    ...(deps.leaseMs === undefined ? {} : { leaseMs: deps.leaseMs }),
+    ...deps.queue,
   });
   const repositoryOf = (name: string): string => `${catalogTeam}/${name}`;
 
@@ -139,6 +139,10 @@ export function createPropagation(deps: PropagationDeps): Propagation {
       `${base.repository}:${base.channel}`;
     const names = new Set(channels.map(nameOf));
     const descendants = await findDescendants({ registry, records }, (base) => names.has(nameOf(base)));
+    const stranger = apps?.find((app) => descendants.every(({ repository }) => repository !== app));
+    if (stranger !== undefined) {
+      throw new UserError(`${stranger} has no image that was built here on ${[...names].join(' or ')}`);
+    }
     return channels.flatMap((channel) => {
       const digests = new Set(
         descendants

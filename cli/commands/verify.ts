@@ -24,7 +24,9 @@ interface VerifyFlags {
 
 /** What the rest of the house keeps in the same store. */
 const otherPrefixes = [
+  'artifacts',
   'auth',
+  'base-channels',
   'builds',
   'builds-tags',
   'cache',
@@ -34,6 +36,8 @@ const otherPrefixes = [
   'probe',
   'queue',
   'queue-order',
+  'wave-images',
+  'waves',
 ];
 
 /** Lines of garbage and notes of one kind that are printed without `--all`. */

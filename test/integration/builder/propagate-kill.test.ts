@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { createFilesystemStore } from '../../../core/object-store/filesystem.ts';
 import { waitFor } from '../../helpers/process.ts';
 import { createTempDirectory } from '../../helpers/temp.ts';
-import { openPropagation, pushApp, pushBase } from './propagate-fixture.ts';
+import { openPropagation, pushApp, pushBase } from '../../helpers/waves.ts';
 
 const apps = Array.from({ length: 12 }, (_, index) => `team/app${String(index).padStart(2, '0')}`);
 

@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
 import { createFilesystemStore } from '../../../core/object-store/filesystem.ts';
-import { openPropagation } from './propagate-fixture.ts';
+import { openPropagation } from '../../helpers/waves.ts';
 
 // A worker of waves in a process of its own. It kills itself right before it would move `main` for the nth time, where the record says already
 // that it moved; 0 = it lives until its standard input ends.

@@ -1,14 +1,14 @@
-import { createTagRecords } from '../../../builder/farm/tag-records.ts';
-import { createPropagation, type Propagation } from '../../../builder/propagate/propagation.ts';
-import { defaultPropagation, type PropagationSettings } from '../../../builder/propagate/settings.ts';
-import { createEventBus } from '../../../core/events.ts';
-import { createSilentLogger } from '../../../core/log.ts';
-import type { ObjectStore } from '../../../core/object-store/object-store.ts';
-import { createEmbeddedQueue } from '../../../core/queue/embedded.ts';
-import type { Digest } from '../../../oci/digest.ts';
-import type { Registry } from '../../../oci/registry.ts';
-import { createStoredRegistry } from '../../../registry/stored-registry.ts';
-import { pushStackedImage } from '../../helpers/stacked-image.ts';
+import { createTagRecords } from '../../builder/farm/tag-records.ts';
+import { createPropagation, type Propagation } from '../../builder/propagate/propagation.ts';
+import { defaultPropagation, type PropagationSettings } from '../../builder/propagate/settings.ts';
+import { createEventBus } from '../../core/events.ts';
+import { createSilentLogger } from '../../core/log.ts';
+import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import { createEmbeddedQueue } from '../../core/queue/embedded.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { Registry } from '../../oci/registry.ts';
+import { createStoredRegistry } from '../../registry/stored-registry.ts';
+import { pushStackedImage, type StackedImage } from './stacked-image.ts';
 
 export const contract = { 'org.brickyard.base.abi': 'debian12', 'org.brickyard.base.rebase': 'compatible' };
 
@@ -17,6 +17,7 @@ export function openPropagation(
   store: ObjectStore,
   settings: Partial<PropagationSettings> = {},
   between: (registry: Registry) => Registry = (registry) => registry,
+  now: () => number = Date.now,
 ): { propagation: Propagation; registry: Registry } {
   const events = createEventBus();
   const registry = between(createStoredRegistry({ store }));
@@ -28,16 +29,21 @@ export function openPropagation(
     log: createSilentLogger(),
     builds,
     settings: { ...defaultPropagation, ...settings },
-    leaseMs: 1000,
+    now,
+    queue: { leaseMs: 1000, pollMs: 50, retryMs: 10 },
   });
   return { propagation, registry };
 }
 
-export function pushBase(registry: Registry, generation: number): Promise<Digest> {
+export function pushBase(
+  registry: Registry,
+  generation: number,
+  changes: Partial<StackedImage> = {},
+): Promise<Digest> {
   return pushStackedImage(
     registry,
     'baseimages/jdk',
-    { layers: [`debian ${generation}`, `jdk ${generation}`], annotations: contract },
+    { layers: [`debian ${generation}`, `jdk ${generation}`], annotations: contract, ...changes },
     ['17', `17.${generation}-0000000${generation}`],
   );
 }
@@ -48,6 +54,7 @@ export async function pushApp(
   registry: Registry,
   name: string,
   base: Digest,
+  changes: Pick<StackedImage, 'annotations'> = {},
 ): Promise<Digest> {
   const digest = await pushStackedImage(
     registry,
@@ -59,6 +66,7 @@ export async function pushApp(
         'org.opencontainers.image.base.digest': base,
         'org.opencontainers.image.revision': '0123456789abcdef',
         'org.brickyard.base.layers': '2',
+        ...changes.annotations,
       },
     },
     ['main', '0123456789ab'],
