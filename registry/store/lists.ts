@@ -30,8 +30,8 @@ export function listRepositories(context: StoreContext, page: PageOptions): Prom
 }
 
 /**
- * One page of names whose records are no tombstones; reads on until the page is full, and no further: where the store has more, `next` is
- * given although all of that may be tombstones.
+ * One page of names whose records are no tombstones; reads on until the page is full, or nearly, and no further: where the store has more,
+ * `next` is given although all of that may be tombstones.
  */
 async function listRecords(
   context: StoreContext,
@@ -53,9 +53,19 @@ async function listRecords(
       entries.push(key.slice(prefix.length));
     }
     if (page.next === undefined) return { entries };
-    if (entries.length === limit) return { entries, next: entries.at(-1) as string };
+    if (entries.length === limit || isAlmostFull(entries, limit)) {
+      return { entries, next: entries.at(-1) as string };
+    }
     startAfter = page.next;
   }
+}
+
+/**
+ * Ceph ends a page early where one of an index's shards has no more to give: the rest would cost a second LIST. distribution-spec,
+ * "Listing Tags", allows fewer than were asked for where a Link leads on.
+ */
+function isAlmostFull(entries: readonly string[], limit: number): boolean {
+  return limit >= 100 && entries.length >= limit * 0.75;
 }
 
 export async function listReferrers(
