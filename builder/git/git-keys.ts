@@ -2,6 +2,8 @@
 export const gitKeys = {
   refs: (team: string, app: string): string => `git/${team}/${app}/refs`,
   pack: (team: string, app: string, id: string): string => `git/${team}/${app}/packs/${id}`,
+  /** What git's index of that pack says; may be missing. */
+  packIndex: (team: string, app: string, id: string): string => `git/${team}/${app}/indexes/${id}`,
   /** "Something was pushed here and perhaps not announced": written before the refs move, removed after. */
   intent: (id: string): string => `git-intents/${id}`,
   intents: 'git-intents/',

@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { gitKeys } from './git-keys.ts';
 import { startGit } from './git-process.ts';
+import { restorePack, storePackIndex } from './restore-pack.ts';
 
 /** Packs up to this many bytes are stored in one call; larger ones are streamed. */
 const singlePut = 4 * 1024 * 1024;
@@ -25,6 +26,19 @@ export async function listPacks(folder: string): Promise<string[]> {
 
 /** Durable when it returns. Storing the same pack twice is no error. */
 export async function storePack(
+  store: ObjectStore,
+  repository: { team: string; app: string },
+  id: string,
+  folder: string,
+): Promise<void> {
+  await Promise.all([
+    storePackFile(store, repository, id, folder),
+    // Without it the pack is good too, only slower to bring back.
+    storePackIndex(store, repository, id, folder).catch(() => {}),
+  ]);
+}
+
+async function storePackFile(
   store: ObjectStore,
   repository: { team: string; app: string },
   id: string,
@@ -57,13 +71,17 @@ export async function storePack(
   }
 }
 
-/** Brings a pack from the store into the repository; git checks every object of it. Errors: the pack is missing or damaged. */
+/**
+ * Brings a pack from the store into the repository: as it is where its index is there and the checksums fit, else git checks every object of it.
+ * Errors: the pack is missing or damaged.
+ */
 export async function fetchPack(
   store: ObjectStore,
   repository: { team: string; app: string },
   id: string,
   cache: { path: string; environment: Record<string, string> },
 ): Promise<void> {
+  if (await restorePack(store, repository, id, join(cache.path, 'objects/pack'))) return;
   const stored = await store.getStream(gitKeys.pack(repository.team, repository.app, id));
   if (stored === undefined) throw new Error(`pack ${id} is missing in the store`);
   // Written under a temporary name and renamed by git, so several processes may do this at once.

@@ -58,10 +58,16 @@ export function createRepositoryCache(deps: {
     // Also when the refs are up to date: packs may have been lost since.
     const packFolder = join(folder, 'objects/pack');
     const have = new Set(await listPacks(packFolder));
-    for (const id of refs.document.packs) {
-      if (have.delete(id)) continue;
-      await fetchPack(store, { team, app }, id, { path: folder, environment });
-    }
+    const missing = refs.document.packs.filter((id) => !have.delete(id));
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: packsAtOnce }, async (_, first) => {
+        for (let index = first; index < missing.length; index += packsAtOnce) {
+          await fetchPack(store, { team, app }, missing[index] ?? '', { path: folder, environment });
+        }
+      }),
+    );
+    // All have ended: whoever throws the folder away now finds nobody writing there.
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     // What the store does not know must not stay: a push could build upon objects that only this disk has.
     for (const id of have) if (await isLeftOver(packFolder, id)) await removePack(packFolder, id);
     if (found !== mark) await writeRefFiles(folder, refs.document, mark);
@@ -99,6 +105,9 @@ export function createRepositoryCache(deps: {
     discard: (team, app) => exclusive(`${team}/${app}`, () => discardFolder(path(team, app))),
   };
 }
+
+/** A repository that is not here yet has a pack for each push to it, and each costs round trips to the store. */
+const packsAtOnce = 4;
 
 /** A younger pack may belong to a push whose refs are about to move. Milliseconds. */
 const settled = 60 * 60 * 1000;
