@@ -2,19 +2,18 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Catalog, catalogFaultsError } from '../builder/catalog/catalog.ts';
+import { fetchCatalogRepository, isCatalogRepository } from '../builder/catalog/catalog-repository.ts';
 import { loadCatalog } from '../builder/catalog/load-catalog.ts';
 import { formatFaults } from '../core/document/format-faults.ts';
 import { UserError } from '../core/user-error.ts';
+import { shippedWord } from './catalog-words.ts';
 import { readConfig } from './config.ts';
 import type { CliContext } from './context.ts';
-
-/** Stands for the catalog that ships, among folders of others. */
-export const shippedWord = 'shipped';
 
 /** The option that all commands of `base` share; may be given several times. */
 export const catalogOption = [
   '--catalog <dir>',
-  `folder of base.yaml files, or "${shippedWord}"; give several to lay one over another (default: builder.catalog)`,
+  `folder of base.yaml files, git repository (https://…#REF) or "${shippedWord}"; several are laid over one another (default: builder.catalog)`,
   (value: string, before: readonly string[] = []): readonly string[] => [...before, value],
 ] as const;
 
@@ -30,13 +29,24 @@ export function shippedCatalog(): string {
   }
 }
 
-/** The catalogs that a command is about, lowest first: `--catalog`, else builder.catalog, else the one that ships. */
-export function catalogFolders(context: CliContext, named: readonly string[] | undefined): readonly string[] {
-  if (named !== undefined) {
-    return named.map((folder) => (folder === shippedWord ? shippedCatalog() : resolve(context.cwd, folder)));
-  }
-  const configured = readConfig({ env: context.env, cwd: context.cwd }).builder.catalog;
-  return [configured ?? shippedCatalog()];
+/**
+ * The folders of the catalogs that a command is about, lowest first: `--catalog`, else builder.catalog. Repositories are fetched, or
+ * `offline` taken as they were. Errors: UserError.
+ */
+export async function catalogFolders(
+  context: CliContext,
+  named: readonly string[] | undefined,
+  options: { readonly offline?: boolean; readonly signal?: AbortSignal } = {},
+): Promise<readonly string[]> {
+  const catalogs = named ?? readConfig({ env: context.env, cwd: context.cwd }).builder.catalog;
+  const { offline = false, signal = new AbortController().signal } = options;
+  return Promise.all(
+    catalogs.map(async (catalog) => {
+      if (catalog === shippedWord) return shippedCatalog();
+      if (!isCatalogRepository(catalog)) return resolve(context.cwd, catalog);
+      return fetchCatalogRepository(catalog, { cacheDir: cacheRoot(context), offline, signal });
+    }),
+  );
 }
 
 /** Errors: UserError with all faults. What is no error is said on stderr. */

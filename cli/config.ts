@@ -1,11 +1,13 @@
 import { isIP } from 'node:net';
 import Type, { type Static } from 'typebox';
+import { catalogRepositoryFault, isCatalogRepository } from '../builder/catalog/catalog-repository.ts';
 import { nginxValues } from '../cache-proxy/nginx/grammar.ts';
 import { checkAccessRules } from '../core/auth/access-rules.ts';
 import { type DeepReadonly, loadConfig } from '../core/config/load-config.ts';
 import type { ValueFault } from '../core/config/settings.ts';
 import { UserError } from '../core/user-error.ts';
 import { parseImageReference } from '../oci/reference.ts';
+import { shippedWord } from './catalog-words.ts';
 import { collectionSchema } from './collection-config.ts';
 import { fault, fitsNginx } from './config-checks.ts';
 import { frontSchema } from './front-config.ts';
@@ -249,13 +251,16 @@ export const configSchema = Type.Object({
         description: 'Bytes of all files of a release package together.',
       }),
     }),
-    catalog: Type.Optional(
-      Type.String({
-        minLength: 1,
-        description: 'Folder of base images; default: the ones that come with the program.',
-        'x-path': true,
-      }),
-    ),
+    /** Base images: of several catalogs a later one's entries stand in for those of the earlier ones. */
+    catalog: Type.Array(Type.String({ minLength: 1 }), {
+      default: [shippedWord],
+      minItems: 1,
+      maxItems: 20,
+      description:
+        'Catalogs of base images, a later one over the earlier: `shipped` (those of the program), folders, and git repositories (`https://…#REF`).',
+      'x-path': (text: string) => text !== shippedWord && !isCatalogRepository(text),
+      'x-check': checkCatalogs,
+    }),
     /** How a changed base image reaches the apps on it. */
     propagation: propagationSchema,
   }),
@@ -337,6 +342,13 @@ function checkPublicUrl(value: string): ValueFault[] {
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '')
     return fault('must have no path behind the host');
   return [];
+}
+
+function checkCatalogs(value: string[]): ValueFault[] {
+  return value.flatMap((entry, index) => {
+    const message = isCatalogRepository(entry) ? catalogRepositoryFault(entry) : undefined;
+    return message === undefined ? [] : [{ path: [index], message }];
+  });
 }
 
 function checkNetworks(value: string[]): ValueFault[] {

@@ -33,7 +33,7 @@ export function registerBaseBuild(base: Command, context: CliContext): void {
     .option('--json', 'print JSON')
     .action((names: string[], flags: BuildFlags) =>
       withServerRegistry(context, flags.server, async (registry) => {
-        const catalogDir = catalogFolders(context, flags.catalog);
+        const catalogDir = await catalogFolders(context, flags.catalog);
         await readCatalog(context, catalogDir);
         const progress = openProgress(context);
         try {

@@ -3,7 +3,8 @@ import { type Command, Option } from 'commander';
 import { type LintedFile, lintCatalog } from '../../builder/catalog/lint-catalog.ts';
 import { type FaultFormat, formatFaults } from '../../core/document/format-faults.ts';
 import { UserError } from '../../core/user-error.ts';
-import { catalogFolders, shippedCatalog, shippedWord } from '../catalog-folders.ts';
+import { catalogFolders, shippedCatalog } from '../catalog-folders.ts';
+import { shippedWord } from '../catalog-words.ts';
 import type { CliContext } from '../context.ts';
 
 interface LintFlags {
@@ -25,7 +26,7 @@ export function registerBaseLint(base: Command, context: CliContext): void {
     )
     .option('--json', 'same as --format json')
     .action(async (dirs: string[], flags: LintFlags) => {
-      const folders = catalogFolders(context, dirs.length === 0 ? undefined : dirs);
+      const folders = await catalogFolders(context, dirs.length === 0 ? undefined : dirs);
       const { entries, files } = await lintCatalog(folders);
       const format = flags.json === true ? 'json' : flags.format;
       const color = context.env['FORCE_COLOR'] !== undefined && context.env['NO_COLOR'] === undefined;

@@ -30,7 +30,7 @@ export function registerBase(program: Command, context: CliContext): void {
 function registerBaseLists(base: Command, context: CliContext): void {
   const json = ['--json', 'print JSON'] as const;
   const entriesOf = async (flags: BaseFlags): Promise<readonly CatalogEntry[]> =>
-    (await readCatalog(context, catalogFolders(context, flags.catalog))).entries;
+    (await readCatalog(context, await catalogFolders(context, flags.catalog))).entries;
 
   base
     .command('ls')

@@ -159,7 +159,10 @@ function build(
 }
 
 function absolute(value: unknown, setting: SettingSchema, folder: string): unknown {
-  return setting['x-path'] === true && typeof value === 'string' ? resolve(folder, value) : value;
+  const rule = setting['x-path'];
+  if (rule === undefined || rule === false) return value;
+  if (Array.isArray(value)) return value.map((item) => absolute(item, setting, folder));
+  return typeof value === 'string' && (rule === true || rule(value)) ? resolve(folder, value) : value;
 }
 
 function valueAt(value: unknown, path: readonly string[]): unknown {

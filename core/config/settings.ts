@@ -7,8 +7,11 @@ import type { JsonSchema } from '../document/check-schema.ts';
 export interface SettingAnnotations {
   /** May also be given as `…_FILE`, the path of a file that holds it; its value is never shown. */
   readonly 'x-secret'?: boolean;
-  /** A path; relative ones count from the configuration file's folder, or from the working directory in a variable. */
-  readonly 'x-path'?: boolean;
+  /**
+   * A path, or a list of them; relative ones count from the configuration file's folder, or from the working directory in a variable. A
+   * function says which texts are paths at all.
+   */
+  readonly 'x-path'?: boolean | ((text: string) => boolean);
   /** Known, but not to be used in this version: says so instead of "unknown key". */
   readonly 'x-unavailable'?: string;
   /** The same for single values. */

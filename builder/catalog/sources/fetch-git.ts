@@ -6,12 +6,16 @@ import { isPublicAddress } from '../../../oci/client/outbound.ts';
 import { runProgram, useProgram } from '../run-program.ts';
 
 /**
- * A commit's files as a tar archive, given to `use`. Nothing is checked out, so no filter or hook of the repository runs; submodules
+ * A revision's files as a tar archive, given to `use`. Nothing is checked out, so no filter or hook of the repository runs; submodules
  * are left alone. git is the machine's own, with its credentials and proxies. `trusted`: the address may lie in a private network and be
  * plain HTTP. Errors: UserError when git fails or the address may not be asked.
  */
 export async function useGitArchive<T>(
-  source: { readonly url: string; readonly commit: string },
+  source: {
+    readonly url: string;
+    /** Full id of a commit, or the name of a branch or tag that does not begin with a dash. */
+    readonly revision: string;
+  },
   options: { readonly folder: string; readonly trusted: boolean; readonly signal: AbortSignal },
   use: (archive: AsyncIterable<Buffer>) => Promise<T>,
 ): Promise<T> {
@@ -37,8 +41,8 @@ export async function useGitArchive<T>(
   await writeFile(join(repository, 'info/attributes'), '* -export-ignore -export-subst -text -filter\n');
   const inside = { ...run, cwd: repository };
   const fetch = ['fetch', '--quiet', '--depth=1', '--no-tags', '--no-recurse-submodules', '--'];
-  await runProgram('git', [...settings, ...fetch, source.url, source.commit], inside);
-  return useProgram('git', [...settings, 'archive', '--format=tar', source.commit], inside, use);
+  await runProgram('git', [...settings, ...fetch, source.url, source.revision], inside);
+  return useProgram('git', [...settings, 'archive', '--format=tar', 'FETCH_HEAD'], inside, use);
 }
 
 /** git asks the name's server again: this keeps honest mistakes away, and whoever controls that server gains only a GET. */

@@ -199,8 +199,10 @@ function fromGit(
   trusted: boolean,
 ): Promise<string> {
   return inWorkFolder(folder, (work) =>
-    useGitArchive(source, { folder: work, trusted, signal }, (archive) =>
-      cache.keep(one.expected, archive, signal),
+    useGitArchive(
+      { url: source.url, revision: source.commit },
+      { folder: work, trusted, signal },
+      (archive) => cache.keep(one.expected, archive, signal),
     ),
   );
 }
