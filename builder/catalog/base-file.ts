@@ -60,7 +60,7 @@ export interface BaseFile {
   readonly deprecation?: BaseDeprecation;
   /** What must hold before a channel moves to a new image. Default: nothing is tried. */
   readonly test?: {
-    /** Shell lines, each run by `/bin/sh -ec` in the new image, without network, as its user; needs a container engine. */
+    /** Shell lines, each run by `/bin/sh -ec` in the new image, without network, as user 10001; needs a container engine. */
     readonly commands?: readonly string[];
     /** Absolute paths that must exist in the image and be no directory; needs no engine. */
     readonly files?: readonly string[];
@@ -98,7 +98,7 @@ export interface BaseFileNpm {
 
 /** Exactly one of `maven`, `npm`, `url` and `git` says what it is; where it comes from is the machine's own settings or a mirror. */
 export interface BaseFileSource {
-  /** Of the file that static.sh finds under `/sources`; unique in its entry and architecture. */
+  /** Of the file that static.sh finds under `$SOURCES`; unique in its entry and architecture. */
   readonly name: string;
   /** `group:artifact:version[:packaging[:classifier]]`; packaging is `jar` unless said otherwise. */
   readonly maven?: string;

@@ -15,7 +15,7 @@ export interface LayerParts {
   readonly run?: { readonly script: Buffer; readonly parent: LevelParent };
 }
 
-/** An entry's one layer, in the registry. `sources` is what was fetched for it. Errors: UserError, EngineMissing, those of `makeLevel` and of the registry. */
+/** An entry's one layer, in the registry. `sources` is what it depends on besides the recipe. Errors: UserError, EngineMissing, those of `makeLevel` and of the registry. */
 export async function makeLayer(
   entry: CatalogEntry,
   parts: LayerParts,
@@ -55,7 +55,8 @@ export async function makeLayer(
     );
     await store();
     report('compress', entries.length, entries.length);
-    return { layer, sources };
+    // Another script may have done something else with the same sources, or this one something by chance.
+    return { layer, sources: run === undefined ? sources : [...sources, layer.diffId] };
   } finally {
     await spool.close();
   }

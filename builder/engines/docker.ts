@@ -23,6 +23,8 @@ export interface DockerEngineOptions {
   readonly log: Logger;
   /** Default: 2 GiB of memory, 2 CPUs, 512 processes; see `SandboxLimits`. */
   readonly limits?: Partial<SandboxLimits>;
+  /** Bytes that the script of a base image's level may write. Default 8 GiB. */
+  readonly levelDiskSize?: number;
 }
 
 export interface DockerEngine {
@@ -54,13 +56,9 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
   }
   const images = createBaseImages(api, registry);
   const sandbox = createSandbox({ api, images, log, limits: { ...sandboxLimits, ...limits } });
-  const levels = createLevelSandbox({
-    api,
-    images,
-    log,
-    socketPath,
-    limits: { ...sandboxLimits, ...limits },
-  });
+  const { levelDiskSize: diskSize = 8 * 1024 ** 3 } = options;
+  const levelLimits = { ...sandboxLimits, ...limits, diskSize };
+  const levels = createLevelSandbox({ api, images, log, socketPath, limits: levelLimits });
   const dockerfile = createDockerfileEngine({
     api,
     images,

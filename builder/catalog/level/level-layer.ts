@@ -6,6 +6,7 @@ import type { FileChange } from '../../engines/level-sandbox.ts';
 import { readContent } from '../file-tree.ts';
 import { normaliseKeyStore } from './java-keystore.ts';
 import { isLeftOut } from './level-paths.ts';
+import { adjustPythonCaches } from './python-cache.ts';
 
 export interface LevelLayerInput {
   readonly changes: readonly FileChange[];
@@ -51,7 +52,8 @@ async function readFiles(
   input: LevelLayerInput,
   kinds: ReadonlyMap<string, FileChange['kind']>,
 ): Promise<Map<string, LayerEntry>> {
-  const wanted = new Set([...kinds.keys()].filter((path) => !isLeftOut(path)));
+  // What a path is stands in the archive only; fewer directories are left out than files.
+  const wanted = new Set([...kinds.keys()].filter((path) => !isLeftOut(path, 'directory')));
   // Engines unpack a layer by itself and make directories that it does not list with modes of their own.
   const ways = new Set([...wanted].flatMap(parents));
   const entries = new Map<string, LayerEntry>();
@@ -73,6 +75,7 @@ async function readFiles(
     }
   }
   await addLinks(entries, links, input);
+  await adjustPythonCaches(entries, input.spool);
   return entries;
 }
 

@@ -66,7 +66,7 @@ export async function makeLevel(
   const result = await sandbox.run(
     {
       parent: parts.parent,
-      files: [...parts.files.map(merged), noServices],
+      files: [...parts.files.map(merged), ...(packages === undefined ? [] : [noServices])],
       inputs: [
         { path: 'run.sh', content: Buffer.from(runScript(packages)) },
         { path: 'static.sh', content: parts.script, mode: 0o755 },

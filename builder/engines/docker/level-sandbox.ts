@@ -20,9 +20,12 @@ export interface LevelSandboxOptions {
   readonly images: BaseImages;
   readonly log: Logger;
   readonly socketPath: string;
-  readonly limits: Omit<SandboxLimits, 'outputs'>;
-  /** Bytes that a level's script may write to the root file system. Default 8 GiB. */
-  readonly diskSize?: number;
+  readonly limits: LevelLimits;
+}
+
+export interface LevelLimits extends Omit<SandboxLimits, 'outputs'> {
+  /** Bytes that a script may write to the root file system. */
+  readonly diskSize: number;
 }
 
 /** What dpkg needs as root: files of other owners, and maintainer scripts that become one. Not MKNOD, SYS_CHROOT, SETFCAP or NET_*. */
@@ -38,7 +41,7 @@ done`;
 
 /** See `LevelSandbox`, over Docker's API. */
 export function createLevelSandbox(options: LevelSandboxOptions): LevelSandbox {
-  const { api, images, log, limits, diskSize = 8 * 1024 ** 3 } = options;
+  const { api, images, log, limits } = options;
 
   async function remove(containers: readonly string[], volume?: string): Promise<void> {
     try {
@@ -144,8 +147,8 @@ export function createLevelSandbox(options: LevelSandboxOptions): LevelSandbox {
   async function runScript(container: string, timeoutSeconds: number, context: EngineContext): Promise<void> {
     const tooMuch = async (): Promise<void> => {
       // Few file systems let an engine bound a container's disk, so what it has written is looked at now and then.
-      if ((await api.containerSize(container)) > diskSize) {
-        throw new JobFailed(`static.sh wrote more than ${mebibytes(diskSize)} of files`);
+      if ((await api.containerSize(container)) > limits.diskSize) {
+        throw new JobFailed(`static.sh wrote more than ${mebibytes(limits.diskSize)} of files`);
       }
     };
     const end = await runContainer(container, {

@@ -1,13 +1,25 @@
 import { createWriteStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type BuiltBaseImage, buildBaseImages } from '../../../../builder/catalog/build-base-images.ts';
+import {
+  type BuildBaseImagesOptions,
+  type BuiltBaseImage,
+  buildBaseImages,
+} from '../../../../builder/catalog/build-base-images.ts';
+import {
+  createDockerEngine,
+  type DockerEngine,
+  type DockerEngineOptions,
+} from '../../../../builder/engines/docker.ts';
+import { createSilentLogger } from '../../../../core/log.ts';
 import { createFilesystemStore } from '../../../../core/object-store/filesystem.ts';
+import type { Digest } from '../../../../oci/digest.ts';
 import { parseManifest } from '../../../../oci/manifest.ts';
 import type { Registry } from '../../../../oci/registry.ts';
 import { createStoredRegistry } from '../../../../registry/stored-registry.ts';
+import { startDockerd, type TestDockerd } from '../../../helpers/dockerd.ts';
 import { runOk } from '../../../helpers/process.ts';
 import { createTempDirectory, type TempDirectory } from '../../../helpers/temp.ts';
 
@@ -37,9 +49,7 @@ afterAll(async () => {
   await folder.remove();
 });
 
-async function build(
-  options: { update?: boolean; names?: readonly string[] } = {},
-): Promise<readonly BuiltBaseImage[]> {
+async function build(options: Partial<BuildBaseImagesOptions> = {}): Promise<readonly BuiltBaseImage[]> {
   const cacheDir = join(folder.path, 'cache');
   return buildBaseImages({ catalogDir, names: ['nodejs'], registry, cacheDir, ...options });
 }
@@ -148,12 +158,145 @@ describe('the base images', () => {
     expect(again.map(({ built: anew }) => anew)).toEqual([false, false]);
     expect(again.map(({ digest }) => digest)).toEqual(built.map(({ digest }) => digest));
   });
+});
 
-  it('come out the same, byte for byte, when they are built anew from the same packages', async () => {
-    const [again] = await build({ update: true, names: ['base'] });
+describe('levels that a script makes', () => {
+  let dockerd: TestDockerd;
+  let engine: DockerEngine | undefined;
+  let own: string;
+  let first: readonly BuiltBaseImage[];
 
-    expect(again?.built).toBe(true);
-    expect(again?.digest).toBe(built[0]?.digest);
-    expect(again?.tags).toEqual(built[0]?.tags);
+  beforeAll(async () => {
+    dockerd = await startDockerd();
+    engine = await connect();
+    own = join(folder.path, 'catalog');
+    await writeEntry('leaf', 'jdk:17', leaf, 'test: {commands: [leaf 2>&1 | grep "version .17"]}');
+    first = await buildLevels(['leaf']);
+  });
+
+  afterAll(async () => {
+    await dockerd.stop();
+  });
+
+  async function connect(limits: Partial<DockerEngineOptions> = {}): Promise<DockerEngine | undefined> {
+    const log = createSilentLogger();
+    return createDockerEngine({ socket: dockerd.socketPath, registry, log, ...limits });
+  }
+
+  /** What is left in the engine besides base images: nothing may be. */
+  async function leftovers(): Promise<string> {
+    const containers = await runOk('docker', ['ps', '--all', '--quiet'], { env: dockerd.env });
+    return containers + (await runOk('docker', ['volume', 'ls', '--quiet'], { env: dockerd.env }));
+  }
+
+  async function writeEntry(name: string, parent: string, script: string, more: string): Promise<void> {
+    await mkdir(join(own, name), { recursive: true });
+    const head = `name: ${name}\nversion: "1"\nchannels: ["1"]\nparent: ${parent}\n`;
+    await writeFile(join(own, name, 'base.yaml'), `${head}${more}\n`);
+    await writeFile(join(own, name, 'static.sh'), `#!/bin/sh\nset -eu\n${script}\n`);
+  }
+
+  async function buildLevels(
+    names: readonly string[],
+    options: Partial<BuildBaseImagesOptions> = {},
+  ): Promise<readonly BuiltBaseImage[]> {
+    const sandbox = async () => engine?.levels;
+    return build({ catalogDir: [catalogDir, own], names, sandbox, ...options });
+  }
+
+  it('hold what the script and the packages made, as one layer each, and were tried as the user app', async () => {
+    const { bytes, descriptor } = await registry.getManifest('baseimages/leaf', '1');
+    const { layers } = parseManifest(bytes, descriptor.mediaType);
+    const list = join(folder.path, 'leaf.tgz');
+    await pipeline(
+      (await registry.getBlob('baseimages/leaf', layers.at(-1)?.digest as Digest)).body,
+      createWriteStream(list),
+    );
+    const names = (await runOk('tar', ['-tzf', list])).trim().split('\n');
+
+    expect(first.map(({ id, built: anew }) => [id, anew])).toEqual([
+      ['base:12', false],
+      ['jdk:17', true],
+      ['leaf:1', true],
+    ]);
+    expect(layers).toHaveLength(3);
+    expect(names).toEqual([
+      'etc/',
+      'etc/.wh.motd',
+      'usr/',
+      'usr/local/',
+      'usr/local/bin/',
+      'usr/local/bin/leaf',
+    ]);
+  });
+
+  it('come out the same, byte for byte, when all is built anew, and then no channel moves', async () => {
+    const again = await buildLevels(['jdk'], { update: true });
+
+    expect(again.map(({ built: anew }) => anew)).toEqual([true, true]);
+    expect(again[0]).toMatchObject({ digest: built[0]?.digest, tags: built[0]?.tags });
+    expect(again[1]).toMatchObject({ digest: first[1]?.digest, tags: first[1]?.tags });
+  });
+
+  it('keep their channels when the smoke test of what stands on them fails', async () => {
+    await writeEntry(
+      'leaf',
+      'jdk:17',
+      `${leaf}\ntouch /opt/new`,
+      'test: {commands: [leaf, "java -version", "false"]}',
+    );
+
+    await expect(buildLevels(['leaf'])).rejects.toThrow(
+      /leaf:1: test command "false" ended with exit code 1\n[^]*openjdk version "17/,
+    );
+    expect((await registry.resolveManifest('baseimages/leaf', '1')).digest).toBe(first[2]?.digest);
+    expect(await leftovers()).toBe('');
+  });
+
+  it('are refused with the reason when the script is up to no good', async () => {
+    await writeEntry('setuid', 'base:12', 'cp /bin/sh /usr/bin/x; chmod u+s /usr/bin/x', '');
+    await writeEntry('device', 'base:12', 'mknod /opt/disk b 8 0', '');
+    await writeEntry('pipe', 'base:12', 'mkfifo /opt/pipe', '');
+    await writeEntry('endless', 'base:12', 'sleep 600', 'timeout: 1s');
+    await writeEntry('huge', 'base:12', 'head -c 64M /dev/zero >/opt/huge', '');
+    await writeEntry('loud', 'base:12', 'yes', '');
+    await writeEntry('online', 'base:12', 'cat /proc/net/dev | grep -v lo: | grep : && exit 7; exit 8', '');
+    const names = ['setuid', 'device', 'pipe', 'endless', 'huge', 'loud', 'online'];
+
+    const small = await connect({ levelDiskSize: 32 * 1024 ** 2, limits: { logSize: 65_536 } });
+
+    const failed = await buildLevels(names, { sandbox: async () => small?.levels }).catch(
+      (error: Error) => error.message,
+    );
+
+    for (const reason of [
+      /setuid:1: static.sh made \/usr\/bin\/x setuid or setgid: only Debian packages may/,
+      /device:1: static.sh ended with exit code 1\n.*mknod: .*Operation not permitted/,
+      /pipe:1: static.sh made \/opt\/pipe, a fifo/,
+      /endless:1: static.sh took longer than 1 s \(timeout\)/,
+      /huge:1: static.sh wrote more than 32 MiB of files/,
+      /loud:1: static.sh wrote more than 65536 bytes of output/,
+      /online:1: static.sh ended with exit code 8/,
+    ]) {
+      expect(failed).toMatch(reason);
+    }
+    expect(await leftovers()).toBe('');
+  });
+
+  it('are killed with the build, and nothing of them stays', async () => {
+    await writeEntry('slow', 'base:12', 'echo begun; sleep 600', '');
+    const controller = new AbortController();
+    const onProgress = ({ step, done }: { step: string; done: number }): void => {
+      if (step === 'install' && done === 1) controller.abort(new Error('stopped'));
+    };
+
+    await expect(buildLevels(['slow'], { signal: controller.signal, onProgress })).rejects.toThrow('stopped');
+    expect(await leftovers()).toBe('');
   });
 });
+
+/** Takes a file of base away, and asks Java for its version when it is run. */
+const leaf = `rm /etc/motd
+dpkg -l openjdk-17-jre-headless | grep '^ii'
+printf '#!/bin/sh\\nexec java -version\\n' >/usr/local/bin/leaf
+chmod 755 /usr/local/bin/leaf`;

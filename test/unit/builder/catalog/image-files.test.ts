@@ -1,0 +1,77 @@
+import { expect, it } from 'vitest';
+import { readImageFiles } from '../../../../builder/catalog/image-files.ts';
+import { createMemoryStore } from '../../../../core/object-store/memory.ts';
+import { digestOf } from '../../../../oci/digest.ts';
+import type { LayerEntry } from '../../../../oci/layer/entry.ts';
+import { mediaTypes } from '../../../../oci/media-types.ts';
+import { createStoredRegistry } from '../../../../registry/stored-registry.ts';
+import { createImage } from '../../../helpers/image.ts';
+
+const owner = { uid: 0, gid: 0 };
+const file = (path: string): LayerEntry => ({
+  type: 'file',
+  path,
+  mode: 0o644,
+  content: Buffer.from('x'),
+  ...owner,
+});
+const link = (path: string, target: string): LayerEntry => ({ type: 'symlink', path, target, ...owner });
+
+it('the files of an image are found through its links and hidden by its whiteouts', async () => {
+  const image = await createImage(
+    [
+      [
+        link('bin', 'usr/bin'),
+        file('usr/bin/sh'),
+        file('etc/gone'),
+        file('opt/a/old'),
+        link('loop', 'loop'),
+        link('up', '../../etc'),
+      ],
+      [
+        file('etc/.wh.gone'),
+        file('etc/new'),
+        file('opt/a/.wh..wh..opq'),
+        file('opt/a/new'),
+        link('etc/alternatives', '/usr/bin'),
+      ],
+    ],
+    {},
+  );
+  const registry = createStoredRegistry({ store: createMemoryStore() });
+  for (const layer of image.layers) await registry.putBlob('team/x', digestOf(layer), layer);
+  const layers = image.layers.map((layer) => ({
+    mediaType: mediaTypes.ociLayerGzip,
+    digest: digestOf(layer),
+    size: layer.length,
+  }));
+
+  const files = await readImageFiles(
+    registry,
+    { name: 'x', repository: 'team/x', digest: image.digest },
+    layers,
+  );
+
+  const found = [
+    '/bin/sh',
+    '/etc/alternatives/sh',
+    '/up/new',
+    '/usr/bin',
+    '/',
+    '/etc/gone',
+    '/opt/a/old',
+    '/opt/a/new',
+    '/loop',
+  ];
+  expect(found.map((path) => files.resolve(path))).toEqual([
+    'file',
+    'file',
+    'file',
+    'directory',
+    'directory',
+    undefined,
+    undefined,
+    'file',
+    undefined,
+  ]);
+});
