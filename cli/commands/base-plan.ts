@@ -19,7 +19,9 @@ export function registerBasePlan(base: Command, context: CliContext): void {
       const api = await openServerApi(context, flags.server);
       const query = channel === undefined ? '' : `?channel=${encodeURIComponent(channel)}`;
       const plan = await api.call<PlanView>('GET', `/api/v1/base-images/${name}/plan${query}`);
-      context.stdout(flags.json === true ? `${JSON.stringify(plan, undefined, 2)}\n` : describePlan(plan));
+      context.stdout(
+        flags.json === true ? `${JSON.stringify(plan, undefined, 2)}\n` : describePlan(argument, plan),
+      );
     });
 }
 
@@ -31,8 +33,11 @@ const words: Readonly<Record<string, readonly [behind: string, current: string]>
   exclude: ['excluded', 'up to date; excluded'],
 };
 
-function describePlan({ channels }: PlanView): string {
-  return channels.map(describeChannel).join('\n');
+function describePlan(name: string, { channels }: PlanView): string {
+  // Several channels may name one image, and apps stand on one of them.
+  const used = channels.filter(({ images, hidden }) => images.length + hidden > 0);
+  if (used.length === 0) return `no image that was built here stands on ${name}\n`;
+  return used.map(describeChannel).join('\n');
 }
 
 function describeChannel(plan: ChannelPlan): string {
@@ -51,7 +56,6 @@ function describeChannel(plan: ChannelPlan): string {
 
 function summary({ images, hidden, estimatedSeconds }: ChannelPlan): string {
   const total = images.length + hidden;
-  if (total === 0) return 'no image stands on it';
   const apps = new Set(images.map(({ repository }) => repository));
   const teams = new Set([...apps].map((repository) => repository.split('/', 1)[0]));
   const behind = images.filter(({ current }) => !current).length;

@@ -321,6 +321,7 @@ describe('a base image that changed', () => {
       return { code, stdout, stderr };
     };
     await pushBase(farm.registry, 1);
+    const unused = await brickyard('plan', 'nodejs');
     const work = await createWork(join(shop.path, 'work'));
     await pushApp(farm, work, 'a/app');
     const before = await image(farm, 'a/app', 'main');
@@ -337,6 +338,7 @@ describe('a base image that changed', () => {
     const wrong = await brickyard('plan', 'Node');
     const missing = await brickyard('plan', 'node');
 
+    expect(unused.stdout).toBe('no image that was built here stands on nodejs\n');
     expect(unchanged.stdout).toMatch(
       /1 image of 1 app in 1 team, all up to date; a change would take about 1 s/,
     );
