@@ -16,6 +16,7 @@ export interface AppFile {
   readonly extra_hosts?: readonly string[];
   readonly runtime?: string;
   readonly static?: string;
+  readonly rebase?: 'never';
   readonly stop_signal?: string;
   readonly notify?: string;
   readonly deploy?: Readonly<Record<string, unknown>>;
@@ -25,6 +26,7 @@ export interface AppFileBuild {
   readonly base?: string;
   readonly commands: readonly string[];
   readonly outputs?: Readonly<Record<string, string>>;
+  readonly envs?: Readonly<Record<string, string>>;
   readonly network?: 'none' | 'open';
   /** `90s`, `15m`, `1h`. */
   readonly timeout?: string;

@@ -6,6 +6,7 @@ import {
 } from '../../core/document/document.ts';
 import { isRepositoryName } from '../../oci/reference.ts';
 import { compileGlob } from '../plan/glob.ts';
+import { systemPathFault } from '../plan/system-path.ts';
 import type { AppFile, AppFileBuild } from './appfile.ts';
 import { checkEntrypoint } from './check-entrypoint.ts';
 import { checkBase, checkEnvironment, checkSignal, hasDots, type Report } from './check-value.ts';
@@ -133,6 +134,7 @@ function checkBuild(file: AppFile, report: Report): void {
   const build = file.build as unknown as AppFileBuild;
   checkBase(['build', 'base'], build.base, report);
   checkTimeout(['build'], file.build, report);
+  checkEnvironment(['build', 'envs'], build.envs, report);
   if (!isMap(build.outputs)) return;
   const home = `/home/${file.appname ?? '<appname>'}`;
   for (const [pattern, target] of Object.entries(build.outputs)) {
@@ -142,13 +144,29 @@ function checkBuild(file: AppFile, report: Report): void {
     if (typeof target !== 'string') continue;
     if (hasDots(target)) report(path, { code: appFileCodes.path, message: 'the path holds "." or ".."' });
     else if (target.replace(/\/$/, '') !== home && !target.startsWith(`${home}/`)) {
-      const message = `outputs go under ${home}, the application’s own directory`;
-      report(path, {
-        code: appFileCodes.path,
-        message,
-        hint: `write "${home}/${target.split('/').pop() ?? ''}"`,
-      });
+      checkOutside(file, path, target, report);
     }
+  }
+}
+
+/** An output that is no part of the application's own directory. */
+function checkOutside(file: AppFile, path: DocumentPath, target: string, report: Report): void {
+  const home = `/home/${file.appname ?? '<appname>'}`;
+  const code = appFileCodes.path;
+  if (file.rebase !== 'never') {
+    const message = `outputs go under ${home}, the application’s own directory`;
+    const instead = `write "${home}/${target.split('/').pop() ?? ''}"`;
+    report(path, {
+      code,
+      message,
+      hint: `${instead}, or rebase: never for an image that may hold it elsewhere`,
+    });
+    return;
+  }
+  const fault = systemPathFault(target);
+  if (fault !== undefined) report(path, { code, ...fault });
+  else if (file.static !== undefined) {
+    report(path, { code, message: `a static script sees ${home} alone; this output lies elsewhere` });
   }
 }
 

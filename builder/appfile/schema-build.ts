@@ -1,5 +1,27 @@
 export const plainImagePath = '[A-Za-z0-9._@+~-]+(?:/[A-Za-z0-9._@+~-]+)*';
 
+/** Text that goes into the image's config: on one line, because neither `docker inspect` nor a Dockerfile can show more. */
+export const oneLine = {
+  type: 'string',
+  maxLength: 8192,
+  pattern: '^[^\\x00-\\x08\\x0A-\\x1F\\x7F-\\x9F\\u2028\\u2029]*$',
+  'x-message': 'must be one line without control characters',
+} as const;
+
+/** Variables by their names. */
+export const environment = (description: string) =>
+  ({
+    type: 'object',
+    description,
+    maxProperties: 200,
+    propertyNames: {
+      maxLength: 128,
+      pattern: '^[A-Za-z_][A-Za-z0-9_]*$',
+      'x-message': 'the name of a variable has letters, digits and "_", and does not begin with a digit',
+    },
+    additionalProperties: oneLine,
+  }) as const;
+
 /** For `/bin/sh`. */
 export const shellLine = {
   type: 'string',
@@ -66,7 +88,7 @@ export const buildSchema = {
     outputs: {
       type: 'object',
       description:
-        'What enters the image: path or glob in the workspace → absolute path under /home/<appname>. Left out: the whole workspace after the build.',
+        'What enters the image: path or glob in the workspace → absolute path under /home/<appname>, or with `rebase: never` elsewhere. Left out: the whole workspace after the build.',
       minProperties: 1,
       maxProperties: 100,
       propertyNames: workspacePath,
@@ -77,6 +99,7 @@ export const buildSchema = {
         'x-message': 'must be an absolute path of letters, digits and ._@+~-',
       },
     },
+    envs: environment('Environment of the commands and of `test`; it does not enter the image.'),
     ...limits,
   },
 } as const;

@@ -1,28 +1,7 @@
 import type { JsonSchema } from '../../core/document/check-schema.ts';
-import { buildSchema, plainImagePath, shellLine, testSchema } from './schema-build.ts';
+import { buildSchema, environment, oneLine, plainImagePath, shellLine, testSchema } from './schema-build.ts';
 
 const text = { type: 'string', minLength: 1, maxLength: 4096 } as const;
-
-/** Text that goes into the image's config: on one line, because neither `docker inspect` nor a Dockerfile can show more. */
-const oneLine = {
-  type: 'string',
-  maxLength: 8192,
-  pattern: '^[^\\x00-\\x08\\x0A-\\x1F\\x7F-\\x9F\\u2028\\u2029]*$',
-  'x-message': 'must be one line without control characters',
-} as const;
-
-const environment = (description: string) =>
-  ({
-    type: 'object',
-    description,
-    maxProperties: 200,
-    propertyNames: {
-      maxLength: 128,
-      pattern: '^[A-Za-z_][A-Za-z0-9_]*$',
-      'x-message': 'the name of a variable has letters, digits and "_", and does not begin with a digit',
-    },
-    additionalProperties: oneLine,
-  }) as const;
 
 const scriptPath = {
   type: 'string',
@@ -259,6 +238,12 @@ export const appFileSchema = {
       ...scriptPath,
       description:
         'A script of the source that runs when the image is made, in the app’s own base image, over /home/<appname> as it will be in the image; what it changes there enters the image. No network; at most 15 minutes.',
+    },
+    rebase: {
+      enum: ['never'],
+      'x-message': 'must be never, or be left out',
+      description:
+        'The image is rebuilt, never rebased, when its base changes. Outputs outside of /home/<appname> need it: they may replace files of the base. Default: what the base allows.',
     },
     stop_signal: { $ref: '#/$defs/signal' },
     notify: {

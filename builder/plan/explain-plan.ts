@@ -39,6 +39,7 @@ export function explainPlan(plan: BuildPlan, options: { sourceKey?: string } = {
   rows.push(['env', names.join(' ')]);
   if (plan.volumes.length > 0) rows.push(['volumes', plan.volumes.join(' ')]);
   if (plan.stopSignal !== undefined) rows.push(['stop', plan.stopSignal]);
+  if (plan.rebase !== undefined) rows.push(['rebase', plan.rebase]);
   rows.push(['plan key', planKey(plan)]);
   if (options.sourceKey !== undefined) {
     rows.push(['source key', options.sourceKey], ['build key', buildKey(plan, options.sourceKey)]);

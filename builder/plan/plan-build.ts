@@ -84,6 +84,7 @@ export async function planBuild(input: PlanInput): Promise<PlanResult> {
     volumes: (file.volumes ?? []).map((path) => path.replace(/\/+$/, '')),
     ...(file.runtime === undefined ? {} : { runtimeScript: file.runtime }),
     ...(file.static === undefined ? {} : { staticScript: file.static }),
+    ...(file.rebase === undefined ? {} : { rebase: file.rebase }),
   };
   return hasErrors(faults) ? { faults } : { plan, faults };
 }

@@ -42,12 +42,14 @@ export async function planSteps(options: {
     fail([build === undefined ? 'test' : 'build'], appFileCodes.base, message, hint);
     return {};
   }
+  const environment = build?.envs === undefined ? {} : { environment: { ...build.envs } };
   return {
     ...(build === undefined
       ? {}
       : {
           build: {
             base: stepBase,
+            ...environment,
             commands: build.commands,
             outputs: { ...build.outputs },
             ...limitsOf(build),
@@ -58,6 +60,7 @@ export async function planSteps(options: {
       : {
           test: {
             base: stepBase,
+            ...environment,
             commands: test.commands,
             artifacts: test.artifacts ?? [],
             ...limitsOf(test),

@@ -28,6 +28,8 @@ export interface BuildPlan {
   readonly runtimeScript?: string;
   /** Path in the source of the script that runs when the image is made, over its files and in its base. */
   readonly staticScript?: string;
+  /** The image must not be rebased, because files of it may replace some of its base. */
+  readonly rebase?: 'never';
 }
 
 export interface PlannedBase {
@@ -50,6 +52,8 @@ export interface BuildStep {
   readonly base: PlannedBase;
   /** Shell lines, run with `/bin/sh -ec` one after another in `directory`. */
   readonly commands: readonly string[];
+  /** Of the commands and of tests after them; undefined = none. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Path or glob in the workspace → absolute path in the image. Empty = the whole workspace enters the image. */
   readonly outputs: Readonly<Record<string, string>>;
   readonly network: 'none' | 'open';
@@ -59,6 +63,7 @@ export interface BuildStep {
 /** Runs over what `build` left, or else over the source, without any effect on the image. */
 export interface TestStep {
   readonly base: PlannedBase;
+  readonly environment?: Readonly<Record<string, string>>;
   readonly commands: readonly string[];
   /** Globs in the workspace: files that are kept with the build. */
   readonly artifacts: readonly string[];

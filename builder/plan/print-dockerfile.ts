@@ -29,6 +29,8 @@ export function printDockerfile(plan: BuildPlan, options: DockerfileOptions): st
     lines.push(`FROM ${from(build.base, options)} AS build`);
     lines.push('USER 0:0', `COPY ${owner} ${json(['workspace/', home])}`);
     lines.push(`USER ${appUser}:${appUser}`, 'ENV HOME="/tmp"', `WORKDIR ${bare(plan.directory)}`);
+    for (const [name, value] of Object.entries(build.environment ?? {}))
+      lines.push(`ENV ${key(name)}=${quoted(value)}`);
     for (const command of build.commands) lines.push(`RUN ${json(['/bin/sh', '-ec', command])}`);
     lines.push('');
   }
@@ -41,7 +43,8 @@ export function printDockerfile(plan: BuildPlan, options: DockerfileOptions): st
   for (const part of sourceParts(plan, options)) lines.push(`COPY ${owner} ${json([`${part}/`, home])}`);
   if (build !== undefined) {
     for (const [source, target] of workspaceCopies(plan)) {
-      lines.push(`COPY --from=build ${owner} ${json([source, target])}`);
+      const own = target.startsWith(home) || target === plan.directory ? owner : '--chown=0:0';
+      lines.push(`COPY --from=build ${own} ${json([source, target])}`);
     }
   } else if (plan.build !== undefined || (staticScript !== undefined && !runsScript)) {
     for (const part of layerParts) lines.push(`COPY ${owner} ${json([`outputs/${part}/`, home])}`);

@@ -103,6 +103,7 @@ function mapTop(mapping: Mapping): void {
     take(top, 'build');
     mapping.note(['build'], 'left out: nothing is built');
   }
+  if (mapping.format === 'E2' && build !== undefined) joinCommands(mapping, build);
   const entrypoints = entryOf(top, 'entrypoints')?.value;
   if (isMap(entrypoints)) {
     for (const role of entriesOf(entrypoints).slice(0, maxRoles)) {
@@ -132,6 +133,18 @@ function mapTop(mapping: Mapping): void {
     }
     moved(key, (entry) => mapping.keep([key], entry));
   }
+}
+
+/** Core of 2017 ran all commands in one shell, joined by `&&`: a `cd` or `export` counted for the ones after it. */
+function joinCommands(mapping: Mapping, build: Entry): void {
+  if (!isSeq(build.value)) return;
+  const commands = build.value.items.map((item) => (isScalar(item) ? item.value : undefined));
+  const lasting = commands
+    .slice(0, -1)
+    .some((command) => /(?:^|&&|;)\s*(?:cd|export|source|\.)\s/.test(String(command)));
+  if (!lasting || !commands.every((command) => typeof command === 'string')) return;
+  build.value = scalar(commands.join(' && '), build.value);
+  mapping.note(['build'], 'joined into one command: what cd and export do counts for the next ones');
 }
 
 function mapMeta(mapping: Mapping): void {

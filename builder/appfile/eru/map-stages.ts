@@ -202,22 +202,19 @@ function mapOnly(mapping: Mapping, stage: Stage, base: Entry | undefined, carrie
     build.items.push(new Pair(keyAt('base', base), scalar(String(valueOf(base)), undefined)));
   }
   build.items.push(commands);
+  // ENV came before RUN: the commands had what the image has.
+  const envs = entryOf(stage.map, 'envs');
+  if (isMap(envs?.value)) {
+    build.items.push(textEntry(new Pair(keyAt('envs', envs), envs.value.clone()) as Entry));
+  }
 }
 
 function mapBuild(mapping: Mapping, first: Stage, last: Stage, carried: string): void {
   const { top } = mapping;
   const commands = take(first.map, 'commands');
   const cache = take(first.map, carried);
-  for (const key of ['args', 'envs']) {
-    if (take(first.map, key) === undefined) continue;
-    if (key === 'args') refuseArgs(mapping, [...first.path, key]);
-    else
-      mapping.refuse(
-        [...first.path, key],
-        'a build has no environment of its own',
-        'write export NAME=value in the commands',
-      );
-  }
+  if (take(first.map, 'args') !== undefined) refuseArgs(mapping, [...first.path, 'args']);
+  const envs = take(first.map, 'envs');
   const lastCommands = take(last.map, 'commands');
   if (lastCommands !== undefined && !isEmpty(lastCommands)) {
     const hint = `move them to the stage "${first.name}", or into a base image`;
@@ -251,7 +248,31 @@ function mapBuild(mapping: Mapping, first: Stage, last: Stage, carried: string):
       mapping.refuse([...first.path, carried, source], 'lies outside of the directory of the build', hint);
     }
   }
+  for (const output of entriesOf(cache.value)) mapOutside(mapping, output, [...first.path, carried]);
   build.items.push(rename(cache, 'outputs'));
+  if (envs !== undefined) build.items.push(textEntry(envs));
+}
+
+/** COPY --from could lay files anywhere: v1 can where the image is not rebased afterwards. */
+function mapOutside(mapping: Mapping, output: Entry, path: readonly string[]): void {
+  const { top } = mapping;
+  const target = valueOf(output);
+  const home = `/home/${mapping.appname}`;
+  if (typeof target !== 'string' || !target.startsWith('/')) return;
+  if (target === home || target.startsWith(`${home}/`)) return;
+  const place = [...path, keyText(output.key) ?? ''];
+  if (/^\/(?:bin|sbin|lib|lib64)\//.test(target)) {
+    output.value = scalar(`/usr${target}`, output.value);
+    mapping.note(place, `is laid to /usr${target}, which is the same place`);
+  }
+  if (entryOf(top, 'rebase') !== undefined) return;
+  top.items.push(new Pair(keyAt('rebase', output), scalar('never', undefined)) as Entry);
+  mapping.note(place, 'lies outside of the application’s directory: the image is rebuilt, never rebased');
+}
+
+function textEntry(entry: Entry): Entry {
+  textValues(entry.value);
+  return entry;
 }
 
 function refuseArgs(mapping: Mapping, path: readonly string[]): void {

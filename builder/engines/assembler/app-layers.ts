@@ -29,11 +29,13 @@ export function createLayerMaker(deps: {
   const { registry, cache } = deps;
 
   return async (input, content, signal) => {
-    const { directory, appname } = input.plan;
+    const { directory, appname, rebase } = input.plan;
     const spool = createContentSpool();
     try {
       const outputs =
-        input.outputs === undefined ? [] : await readOutputs(input.outputs, { directory, spool });
+        input.outputs === undefined
+          ? []
+          : await readOutputs(input.outputs, { directory, spool, outside: rebase === 'never' });
       const generated = await generatedEntries(content, input.source);
       const selected = await selectFiles(input);
       const parts = appParts({ appname, directory, generated, outputs, selected });

@@ -16,9 +16,12 @@ export interface AppFiles {
   readonly selected: readonly SourceEntry[];
 }
 
+/** `system`: outputs outside of the app's directory, which only an image has that is never rebased. */
+export type AppPartName = LayerPart | 'system';
+
 /** What becomes one layer. */
 export interface AppPart {
-  readonly part: LayerPart;
+  readonly part: AppPartName;
   /** In byte order of their paths. */
   readonly slots: readonly Slot[];
 }
@@ -37,17 +40,21 @@ export interface Slot {
  */
 export function appParts(files: AppFiles): readonly AppPart[] {
   const below = files.directory.slice(1);
-  const found = new Map<LayerPart, Slot[]>(layerParts.map((part) => [part, []]));
+  const found = new Map<AppPartName, Slot[]>((['system', ...layerParts] as const).map((part) => [part, []]));
+  const generated = new Set(files.generated.map(({ path }) => path));
   for (const slot of leaves(arrange(files))) {
     const inside = slot.path.startsWith(`${below}/`) ? slot.path.slice(below.length + 1) : undefined;
     // An empty directory belongs where files in it would.
-    const part =
-      inside === undefined ? 'app' : layerPart(slot.directory ? `${inside}/` : inside, files.appname);
-    found.get(part)?.push(slot);
+    if (inside !== undefined) {
+      found.get(layerPart(slot.directory ? `${inside}/` : inside, files.appname))?.push(slot);
+    } else found.get(slot.directory || generated.has(slot.path) ? 'app' : 'system')?.push(slot);
   }
   return [...found]
     .filter(([part, slots]) => part === 'app' || slots.length > 0)
-    .map(([part, slots]) => ({ part, slots: withDirectories(slots, files.directory) }));
+    .map(([part, slots]) => ({
+      part,
+      slots: part === 'system' ? slots : withDirectories(slots, files.directory),
+    }));
 }
 
 /** Everything that a part's bytes depend on, one line an entry: contents by their hashes or by their git object ids. */

@@ -2,8 +2,8 @@ import { encodeImageManifest } from '../../../oci/encode-manifest.ts';
 import type { ImageConfig } from '../../../oci/image-config.ts';
 import type { Layer } from '../../../oci/layer.ts';
 import { type ImageContent, mergeEnvironment } from '../../plan/image-content.ts';
-import type { LayerPart } from '../../plan/layer-part.ts';
-import type { PlannedBase } from '../../plan/plan.ts';
+import type { BuildPlan } from '../../plan/plan.ts';
+import type { AppPartName } from './app-parts.ts';
 import type { BaseImage } from './base-image.ts';
 
 /** The time in configs and histories: a real one would give equal trees different digests. */
@@ -12,9 +12,12 @@ const fixedTime = '1980-01-01T00:00:01Z';
 /** How many of a manifest's first layers are the base's: where a rebase cuts. */
 export const seamAnnotation = 'org.brickyard.base.layers';
 
+/** The same annotation as a base image's contract: whether the image may be rebased. */
+const rebaseAnnotation = 'org.brickyard.base.rebase';
+
 /** A layer of the app and what it holds, for the history. */
 export interface AppLayer {
-  readonly part: LayerPart;
+  readonly part: AppPartName;
   readonly layer: Layer;
 }
 
@@ -53,13 +56,13 @@ export function imageConfig(
   };
 }
 
-function historyOf(part: LayerPart): { created: string; created_by: string } {
+function historyOf(part: AppPartName): { created: string; created_by: string } {
   return { created: fixedTime, created_by: `brickyard: ${part}` };
 }
 
 /** The manifest's bytes; all that belongs to one commit stands in its annotations. */
 export function imageManifest(image: {
-  readonly plan: { readonly base: PlannedBase };
+  readonly plan: Pick<BuildPlan, 'base' | 'rebase'>;
   readonly base: BaseImage;
   readonly layers: readonly AppLayer[];
   readonly config: Buffer;
@@ -72,6 +75,7 @@ export function imageManifest(image: {
     'org.opencontainers.image.base.name': `${base.repository}${channel}`,
     'org.opencontainers.image.base.digest': base.digest,
     [seamAnnotation]: String(image.base.layers.length),
+    ...(image.plan.rebase === undefined ? {} : { [rebaseAnnotation]: image.plan.rebase }),
     ...image.annotations,
   };
   return encodeImageManifest({

@@ -4,6 +4,7 @@ import type { ContentSpool } from '../../../oci/layer/content-spool.ts';
 import type { LayerEntry, LayerFile } from '../../../oci/layer/entry.ts';
 import { TarError } from '../../../oci/layer/tar-decode.ts';
 import { readTar, type TarEntry, type TarLimits } from '../../../oci/layer/tar-reader.ts';
+import { systemPathFault } from '../../plan/system-path.ts';
 import { appOwner } from './entry-table.ts';
 import { cleanPath, isAbove, isInside, refuse } from './path-policy.ts';
 
@@ -13,11 +14,18 @@ const defaultLimits: TarLimits = { entries: 500_000, bytes: 20 * 1024 ** 3 };
 /**
  * What build commands left, from a tar that they could have written themselves: nothing is extracted, contents go into the spool.
  * Owners become the app's and modes 0644 or 0755, so setuid bits are lost; a hard link becomes a second file with the same content. Directories
- * above the app's own are left out. Errors: JobFailed for everything else that is no plain file, directory or symlink below `directory`.
+ * above the app's own are left out. With `outside`, files and links elsewhere are root's, where `systemPathFault` allows them, and directories
+ * there are the base's. Errors: JobFailed for everything else that is no plain file, directory or symlink below `directory`.
  */
 export async function readOutputs(
   outputs: Readable,
-  options: { readonly directory: string; readonly spool: ContentSpool; readonly limits?: TarLimits },
+  options: {
+    readonly directory: string;
+    readonly spool: ContentSpool;
+    readonly limits?: TarLimits;
+    /** Default false: files elsewhere are refused. */
+    readonly outside?: boolean;
+  },
 ): Promise<readonly LayerEntry[]> {
   const entries: LayerEntry[] = [];
   const files = new Map<string, LayerFile>();
@@ -25,10 +33,15 @@ export async function readOutputs(
     for await (const { entry, body } of readTar(outputs, { ...defaultLimits, ...options.limits })) {
       const path = cleanPath(entry.path);
       if (entry.type === 'directory' && isAbove(path, options.directory)) continue;
-      if (!isInside(path, options.directory)) {
+      const inside = isInside(path, options.directory);
+      if (!inside && options.outside !== true) {
         throw refuse(entry.path, `outputs must lie below ${options.directory}`);
       }
-      const made = await toLayerEntry(entry, path, body, files, options.spool);
+      if (!inside && entry.type === 'directory') continue;
+      const fault = inside ? undefined : systemPathFault(`/${path}`);
+      if (fault !== undefined) throw refuse(entry.path, `it ${fault.message}`);
+      const own = await toLayerEntry(entry, path, body, files, options.spool);
+      const made = inside ? own : { ...own, uid: 0, gid: 0 };
       if (made.type === 'file') files.set(path, made);
       entries.push(made);
     }

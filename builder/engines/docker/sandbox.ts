@@ -234,7 +234,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
       try {
         const seconds = (step?.timeoutSeconds ?? 0) + (test?.timeoutSeconds ?? 0);
         await api.createVolume(volume, sandboxLabels(seconds, Date.now()));
-        let container = await createContainer(place, first, context);
+        let container = await createContainer(place, first, context, first.environment);
         containers.push(container);
         await putSource(place, container, source, context);
         if (step !== undefined) {
@@ -243,7 +243,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
           if (test === undefined) return handOut(outputs, containers, volume);
           // Taken before the tests begin: what they change or leave behind must not enter the image.
           spooled = await spoolArchive(outputs, { signal: context.signal });
-          container = await createContainer(place, test, context);
+          container = await createContainer(place, test, context, test.environment);
           containers.push(container);
         }
         if (test !== undefined) await runTests(place, container, { ...input, test }, context);

@@ -622,7 +622,7 @@ describe('the layers of an app', () => {
 });
 
 describe('outputs of a build (builder.md 6, rows 10 to 12)', () => {
-  async function assemble(entries: Parameters<typeof tarOf>[0]) {
+  async function assemble(entries: Parameters<typeof tarOf>[0], changes: Partial<BuildPlan> = {}) {
     const on = await setup();
     const step = {
       base: plan(on.base.digest).base,
@@ -634,9 +634,9 @@ describe('outputs of a build (builder.md 6, rows 10 to 12)', () => {
     await build(on, {
       source: source({}),
       outputs: await tarOf(entries),
-      plan: plan(on.base.digest, { build: step }),
+      plan: plan(on.base.digest, { build: step, ...changes }),
     });
-    return inspect(on.registry, 'main');
+    return { ...(await inspect(on.registry, 'main')), registry: on.registry };
   }
 
   it('loses owners, setuid bits and odd modes, and sorts what comes unsorted', async () => {
@@ -653,6 +653,43 @@ describe('outputs of a build (builder.md 6, rows 10 to 12)', () => {
       'file 755 10001:10001 home/web/z',
     ]);
   });
+
+  it('lays what lies outside of the app into a layer of its own, in an image that is never rebased', async () => {
+    const { manifest, config, files, registry } = await assemble(
+      [
+        { name: '/usr/bin/core', mode: 0o4755, uid: 10001, text: 'x' },
+        { name: '/usr/share/core/', type: 'directory' },
+        { name: '/usr/share/core/a', text: 'y' },
+        { name: '/home/web/b', text: 'z' },
+      ],
+      { rebase: 'never' },
+    );
+
+    expect(manifest.annotations['org.brickyard.base.rebase']).toBe('never');
+    expect(config.history.map((entry: { created_by: string }) => entry.created_by)).toEqual([
+      'base',
+      'brickyard: system',
+      'brickyard: app',
+    ]);
+    expect((await readLayer(registry, manifest.layers[1].digest)).files).toEqual([
+      'directory 755 0:0 usr/',
+      'directory 755 0:0 usr/bin/',
+      'file 755 0:0 usr/bin/core',
+      'directory 755 0:0 usr/share/',
+      'directory 755 0:0 usr/share/core/',
+      'file 644 0:0 usr/share/core/a',
+    ]);
+    expect(files).toContain('file 644 10001:10001 home/web/b');
+  });
+
+  it.each(['/etc/passwd', '/lib/x', '/usr/local/bin/launcher', '/etc/appimg/roles/web', '/root/x'])(
+    'refuses %s even there (row 12)',
+    async (name) => {
+      await expect(assemble([{ name, text: 'x' }], { rebase: 'never' })).rejects.toMatchObject({
+        name: 'JobFailed',
+      });
+    },
+  );
 
   it('makes a hard link to another output a file of its own', async () => {
     const { files, texts } = await assemble([

@@ -29,6 +29,7 @@ build:
   base: nodejs:26
   commands: ["npm ci", "npm run build"]
   outputs: { dist: /home/shop-web/dist, "lib/*.jar": /home/shop-web/lib/, "a/**": /home/shop-web/a }
+  envs: { GOFLAGS: -mod=vendor }
   network: none
   timeout: 15m
 test: { commands: [npm test], artifacts: ["reports/*.xml"], network: none, timeout: 5m }
@@ -53,6 +54,7 @@ dns: [10.0.0.2]
 extra_hosts: ["db:10.0.0.3"]
 runtime: runtime.sh
 static: bin/static.sh
+rebase: never
 stop_signal: TERM
 notify: "#team"
 x-note: { anything: [1] }
@@ -226,6 +228,20 @@ x-note: { anything: [1] }
     ],
     ['test: {commands: [x], artifacts: [a/../b]}', /E018 test.artifacts\[0\]: ".." would leave the source/],
     ['test: {artifacts: [a]}', /^4:1 E011 test: the key "commands" is missing/],
+    [
+      'rebase: never\nbuild: {commands: [x], outputs: {d: /etc/passwd}}',
+      /E018 build.outputs.d: belongs to the base image/,
+    ],
+    [
+      'rebase: never\nbuild: {commands: [x], outputs: {d: /bin/d}}',
+      /E018 build.outputs.d: is a link into \/usr in base images \(write "\/usr\/bin\/d"\)/,
+    ],
+    [
+      'rebase: never\nstatic: s.sh\nbuild: {commands: [x], outputs: {d: /usr/bin/d}}',
+      /E018 build.outputs.d: a static script sees \/home\/shop alone/,
+    ],
+    ['rebase: always', /E013 rebase: must be never, or be left out/],
+    ['build: {commands: [x], envs: {HOME: /x}}', /E019 build.envs.HOME: HOME is set by the image/],
     ['static: ../static.sh', /E018 static: the path holds "." or ".."/],
     ['static: /bin/true', /E013 static: must be the path of a script in the source/],
     [

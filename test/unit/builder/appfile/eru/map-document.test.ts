@@ -95,6 +95,14 @@ describe('the top of a file of Eru', () => {
     });
   });
 
+  it.each([
+    ['subscribers: x', '[cd src, make]', 'cd src && make'],
+    ['subscribers: x', '["export A=1; true", "make && cd x", y]', 'export A=1; true && make && cd x && y'],
+    ['subscribers: x', '[make, cd src]', ['make', 'cd src']],
+  ])('with %s the commands %s share a shell as they did', (more, build, expected) => {
+    expect(meaningOf(withRole('', `${more}\nbuild: ${build}`)).build).toEqual(expected);
+  });
+
   it('the test of the first weeks is run', async () => {
     const { plan } = await planText(withRole('', 'test: ./runtest.sh\nmeta: {a: b}'));
 
