@@ -101,7 +101,8 @@ export function createPackageService(deps: {
             },
             async (commit) => {
               const note = await fill(commit, upload, spooled, archiveLimits);
-              return { options: [`tag=${tag}`, packageOption(note)] };
+              // Nobody follows it on the way in: the log is asked for by the build's id.
+              return { options: [`tag=${tag}`, packageOption(note), 'build.nowait'] };
             },
           ),
         );

@@ -47,7 +47,9 @@ export function registerBuild(program: Command, context: CliContext): void {
 
 async function build(context: CliContext, path: string, flags: BuildFlags): Promise<void> {
   const place = resolve(context.cwd, path);
-  const packaged = (await stat(place).catch(() => undefined))?.isFile() === true;
+  const found = await stat(place).catch(() => undefined);
+  if (found === undefined) throw new UserError(`there is no ${place}`, { exitCode: 2 });
+  const packaged = found.isFile();
   if (flags.tag !== undefined && !isTag(flags.tag)) {
     throw new UserError(`"${flags.tag}" is no tag`, { exitCode: 2 });
   }

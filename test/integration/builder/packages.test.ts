@@ -11,6 +11,7 @@ import { openAuthorizer } from '../../../core/auth/authorizer.ts';
 import type { Digest } from '../../../oci/digest.ts';
 import { readTar } from '../../../oci/layer/tar-reader.ts';
 import { waitFor } from '../../helpers/process.ts';
+import { pushStackedImage } from '../../helpers/stacked-image.ts';
 import { zipOf } from '../../helpers/zip.ts';
 import { appYaml, createWork, type Farm, pushBase, startFarm } from './farm-fixture.ts';
 import { createWorkshop, gitOk } from './git-fixture.ts';
@@ -260,6 +261,41 @@ describe('a release package becomes an image', () => {
   });
 });
 
+it('a package is the stored source of its image: a base that a rebase will not do for makes it again', async () => {
+  const pushGeneration = (generation: number): Promise<Digest> =>
+    pushStackedImage(
+      farm.registry,
+      'baseimages/moving',
+      {
+        layers: [`debian ${generation}`],
+        annotations: {
+          'org.brickyard.base.abi': `abi${generation}`,
+          'org.brickyard.base.rebase': 'compatible',
+        },
+      },
+      ['1', `1.${generation}-0000000${generation}`],
+    );
+  await pushGeneration(1);
+  const query = { name: 'shop-1.2.zip', base: 'moving:1', command: 'node server.js' };
+  const { build } = await built('team/wave', query, await release('zip'));
+  const fresh = await pushGeneration(2);
+
+  const [wave] = await farm.builder.propagation.start({ name: 'moving', by: 'dev' });
+
+  const id = wave?.id ?? '';
+  await waitFor(
+    async () => (await farm.builder.propagation.wave('moving', id))?.wave.finishedAt !== undefined,
+    {
+      what: 'the end of the wave',
+    },
+  );
+  expect((await farm.builder.propagation.wave('moving', id))?.images).toMatchObject([{ outcome: 'rebuilt' }]);
+  const moved = await farm.registry.getManifest('team/wave', '1.2');
+  expect(moved.bytes.toString()).toContain(fresh);
+  const named = await farm.registry.resolveManifest('team/wave', `${build.commit.slice(0, 12)}-00000002`);
+  expect(named.digest).toBe(moved.descriptor.digest);
+});
+
 describe('a package is refused', () => {
   const small = Buffer.from('not an archive'.repeat(100));
 
@@ -425,6 +461,8 @@ describe('brickyard build FILE', () => {
   it('says what the server refused, and what is no package', async () => {
     await writeFile(join(shop.path, 'bad.zip'), zipOf([{ path: '/abs' }]));
     await writeFile(join(shop.path, 'bad.txt'), 'x');
+
+    expect((await brickyard('missing.zip')).stderr).toMatch(/there is no .*missing\.zip/);
 
     expect(await brickyard('bad.zip')).toMatchObject({ code: 1 });
     expect((await brickyard('bad.zip')).stderr).toContain(
