@@ -8,7 +8,7 @@ import { table } from './report.ts';
 
 // `npm run bench [-- --pairs N --only push,parallel,reads,memory,build,rebase]`: Brickyard beside its peers on the same disk in the same run.
 // `npm run bench -- --only class-change`: one class of a Java app changes, beside docker, buildah, crane and jib (or parts
-// of it: class-change-peers, class-change-cold, class-change-bases; `--quick`: no base of 2 GB).
+// of it: class-change-peers, class-change-compiled, class-change-cold, class-change-bases; `--quick`: no base of 2 GB).
 // `npm run bench -- --only s3` (or parts of it: s3-push, s3-pull, s3-commit, s3-lists, s3-delete; `--quick` for small sizes): all of them
 // on one Ceph Object Gateway.
 const { values } = parseArgs({

@@ -16,9 +16,12 @@ export interface BenchRegistry {
   stop(): Promise<void>;
 }
 
-export async function startBrickyard(scratch: string): Promise<BenchRegistry> {
+export async function startBrickyard(
+  scratch: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<BenchRegistry> {
   const data = await mkdtemp(join(scratch, 'brickyard-'));
-  const server = await startServer({ data });
+  const server = await startServer({ data, env });
   return {
     name: 'brickyard',
     data,

@@ -1,10 +1,14 @@
 import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { baseImageCache, buildBaseImages } from '../../../builder/catalog/build-base-images.ts';
+import { createDockerEngine } from '../../../builder/engines/docker.ts';
+import { createSilentLogger } from '../../../core/log.ts';
 import { createRegistryClient } from '../../../oci/client.ts';
 import type { Registry } from '../../../oci/registry.ts';
+import { startDockerd } from '../../helpers/dockerd.ts';
 import { pushBaseImage } from '../class-change/base-image.ts';
 import { allCpuSeconds } from '../class-change/cpu.ts';
-import { writeJavaApp } from '../class-change/java-app.ts';
+import { changeSource, writeJavaApp, writeJavaSource } from '../class-change/java-app.ts';
 import { type Measured, rounds, table } from '../class-change/rounds.ts';
 import {
   buildahBuild,
@@ -17,7 +21,7 @@ import {
 import { type BenchRegistry, startBrickyard } from '../peers.ts';
 
 export interface ClassChangeOptions {
-  /** `class-change`: all tables; `class-change-peers`, `-cold`, `-bases`: some of them. */
+  /** `class-change`: all tables; `class-change-peers`, `-compiled`, `-cold`, `-bases`: some of them. */
   readonly selected: ReadonlySet<string>;
   readonly scratch: string;
   readonly pairs: number;
@@ -32,6 +36,14 @@ interface Setting extends ClassChangeOptions {
 }
 
 const megabyte = 1_000_000;
+const root = resolve(import.meta.dirname, '../../..');
+
+const tablesByName = {
+  peers: besidePeers,
+  compiled: withCompilation,
+  cold: withoutCache,
+  bases: overBases,
+} as const;
 
 /**
  * One compiled class changes in an app with 60 MB of libraries: seconds until the image can be pulled, beside those who build the same image otherwise;
@@ -46,7 +58,7 @@ export async function classChange(options: ClassChangeOptions): Promise<string> 
     options.say('base …');
     await pushBaseImage(registry, '200mb', 200 * megabyte);
     const tables: string[] = [];
-    for (const [name, part] of Object.entries({ peers: besidePeers, cold: withoutCache, bases: overBases })) {
+    for (const [name, part] of Object.entries(tablesByName)) {
       if (selected.has('class-change') || selected.has(`class-change-${name}`)) {
         tables.push(await part(setting));
       }
@@ -79,6 +91,47 @@ async function besidePeers(setting: Setting): Promise<string> {
     });
   } finally {
     for (const side of sides) await side.stop();
+  }
+}
+
+/** The source of the class changes, and all of it is compiled: by `build:` commands in the catalog's JDK, and in the stage that the printed Dockerfile has. */
+async function withCompilation(setting: Setting): Promise<string> {
+  const engine = await startDockerd();
+  const started = await startBrickyard(setting.scratch, { BRICKYARD_BUILDER_ENGINE: engine.socketPath });
+  const registry = createRegistryClient({ url: started.url });
+  try {
+    setting.say('base images with a JDK …');
+    const docker = await createDockerEngine({
+      socket: engine.socketPath,
+      registry,
+      log: createSilentLogger(),
+    });
+    if (docker === undefined) throw new Error(engine.output());
+    const { levels } = docker;
+    await buildBaseImages({
+      catalogDir: join(root, 'baseimages'),
+      names: ['jdk:17', 'jdk-build:17'],
+      registry,
+      cacheDir: baseImageCache(join(root, '.brickyard/bench-cache')),
+      sandbox: async () => levels,
+    });
+    const app = join(setting.scratch, 'app-compiled');
+    await mkdir(app);
+    await writeJavaSource(app, { base: 'jdk:17', appname: 'compiled' });
+    const options = { ...setting, server: started, registry, app, change: changeSource };
+    const sides = [await gitPush({ ...options, appname: 'compiled' }), await dockerBuild(options, engine)];
+    const samples = await rounds(
+      sides.map((side) => ({
+        name: side.name,
+        run: measured({ ...setting, server: started, registry }, side),
+      })),
+      { ...setting, warmUp: 2 },
+    );
+    return table('One source file changed, 400 compiled', samples, { judge: () => 'none' });
+  } finally {
+    registry.close();
+    await started.stop();
+    await engine.stop();
   }
 }
 

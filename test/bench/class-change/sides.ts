@@ -5,7 +5,7 @@ import { parseAppFile } from '../../../builder/appfile/parse-appfile.ts';
 import { createBaseResolver } from '../../../builder/farm/resolve-base.ts';
 import { planBuild } from '../../../builder/plan/plan-build.ts';
 import type { Registry } from '../../../oci/registry.ts';
-import { startDockerd } from '../../helpers/dockerd.ts';
+import { startDockerd, type TestDockerd } from '../../helpers/dockerd.ts';
 import { buildGoProgram, craneProgram } from '../../helpers/go-program.ts';
 import { writeDockerContext } from '../docker-context.ts';
 import { run } from '../http.ts';
@@ -35,6 +35,8 @@ export interface SideOptions {
   readonly app: string;
   /** `repository:tag` of its base. */
   readonly base: string;
+  /** Changes a copy of the app; default: one of its compiled classes. */
+  readonly change?: (folder: string, version: string) => Promise<void>;
   readonly scratch: string;
   readonly say: (line: string) => void;
 }
@@ -59,7 +61,7 @@ export async function gitPush(
       tag: (await git('rev-parse', 'HEAD')).slice(0, 12),
     }),
     async change(version) {
-      await changeClass(folder, version);
+      await (options.change ?? changeClass)(folder, version);
       await git('add', '--all');
       await git('commit', '--quiet', '--message', version);
     },
@@ -69,8 +71,11 @@ export async function gitPush(
 }
 
 /** `docker build` of the Dockerfile that Brickyard prints, with a layer for each part too, and `docker push`; everything warm. */
-export async function dockerBuild(options: SideOptions): Promise<Side> {
-  const engine = await startDockerd();
+export async function dockerBuild(
+  options: Omit<SideOptions, 'base' | 'say'>,
+  running?: TestDockerd,
+): Promise<Side> {
+  const engine = running ?? (await startDockerd());
   const env = { ...process.env, ...engine.env };
   const context = await writeContext(options, 'docker');
   const image = `${options.server.host}/bench/docker:main`;
@@ -79,12 +84,17 @@ export async function dockerBuild(options: SideOptions): Promise<Side> {
     daemons: [Number(readFileSync(join(dirname(engine.socketPath), 'docker.pid'), 'utf8'))],
     fromSource: true,
     image: async () => ({ repository: 'bench/docker', tag: 'main' }),
-    change: (version) => changeClass(join(context, 'app'), version),
+    change: (version) =>
+      options.change === undefined
+        ? changeClass(join(context, 'app'), version)
+        : options.change(join(context, 'workspace'), version),
     async run() {
       await run('docker', ['build', '--quiet', '--tag', image, context], { env });
       await run('docker', ['push', '--quiet', image], { env });
     },
-    stop: () => engine.stop(),
+    stop: async () => {
+      if (running === undefined) await engine.stop();
+    },
   };
 }
 
@@ -179,7 +189,7 @@ export async function jibBuild(options: SideOptions): Promise<Side | undefined> 
   };
 }
 
-async function writeContext(options: SideOptions, name: string): Promise<string> {
+async function writeContext(options: Omit<SideOptions, 'base' | 'say'>, name: string): Promise<string> {
   const appfile = parseAppFile('App.yaml', readFileSync(join(options.app, 'App.yaml')));
   const resolveBase = createBaseResolver(options.registry);
   const { plan } = await planBuild({ appfile, team: 'bench', resolveBase });
