@@ -20,7 +20,31 @@ export function encodeImageManifest(image: {
         size: image.config.length,
       },
       layers: image.layers,
-      annotations: Object.fromEntries(Object.entries(image.annotations).sort(([a], [b]) => (a < b ? -1 : 1))),
+      annotations: inOrder(image.annotations),
     }),
   );
+}
+
+/** An OCI index in the same way; its manifests stand in the order given. */
+export function encodeIndex(index: {
+  readonly manifests: readonly Pick<Descriptor, 'mediaType' | 'digest' | 'size' | 'platform'>[];
+  readonly annotations: Readonly<Record<string, string>>;
+}): Buffer {
+  return Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: mediaTypes.ociIndex,
+      manifests: index.manifests.map(({ mediaType, digest, size, platform }) => ({
+        mediaType,
+        digest,
+        size,
+        platform,
+      })),
+      annotations: inOrder(index.annotations),
+    }),
+  );
+}
+
+function inOrder(annotations: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(annotations).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -17,6 +17,7 @@ export interface AppFile {
   readonly runtime?: string;
   readonly static?: string;
   readonly rebase?: 'never';
+  readonly platforms?: readonly string[];
   readonly stop_signal?: string;
   readonly notify?: string;
   readonly deploy?: Readonly<Record<string, unknown>>;

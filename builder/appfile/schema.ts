@@ -239,6 +239,20 @@ export const appFileSchema = {
       description:
         'A script of the source that runs when the image is made, in the app’s own base image, over /home/<appname> as it will be in the image; what it changes there enters the image. No network; at most 15 minutes.',
     },
+    platforms: {
+      type: 'array',
+      minItems: 1,
+      maxItems: 10,
+      uniqueItems: true,
+      items: {
+        type: 'string',
+        maxLength: 64,
+        pattern: '^linux/[a-z0-9_]+(?:/v[0-9]+)?$',
+        'x-message': 'must be a platform such as linux/amd64 or linux/arm64',
+      },
+      description:
+        'The image is for each of these platforms, which its base must have: `linux/amd64`, `linux/arm64`. Commands run once, on the build machine’s own. Default: that one.',
+    },
     rebase: {
       enum: ['never'],
       'x-message': 'must be never, or be left out',

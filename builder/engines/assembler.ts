@@ -7,7 +7,7 @@ import type { Registry } from '../../oci/registry.ts';
 import { imageContent } from '../plan/image-content.ts';
 import { createLayerMaker, type MadeLayer } from './assembler/app-layers.ts';
 import { createBaseImageReader } from './assembler/base-image.ts';
-import { imageConfig, imageManifest } from './assembler/image-documents.ts';
+import { imageConfig, imageIndex, imageManifest } from './assembler/image-documents.ts';
 import { createLayerCache } from './assembler/layer-cache.ts';
 import { mountLayers } from './assembler/mount-layers.ts';
 import { checkDirectory } from './assembler/path-policy.ts';
@@ -52,21 +52,41 @@ export function createAssembler(options: AssemblerOptions): BuildEngine {
     checkDirectory(plan.directory);
     context.signal.throwIfAborted();
     const content = imageContent(plan);
-    const base = await readBase(plan.base);
+    const bases = await Promise.all(
+      plan.platforms === undefined
+        ? [readBase(plan.base)]
+        : plan.platforms.map((platform) => readBase(plan.base, platform)),
+    );
+    const baseLayers = new Map(bases.flatMap(({ layers }) => layers.map((layer) => [layer.digest, layer])));
     const [mounts, own] = await settled([
-      mountLayers(registry, plan.repository, base.layers, plan.base),
+      mountLayers(registry, plan.repository, [...baseLayers.values()], plan.base),
       makeLayers(input, content, context.signal),
     ]);
-    const config = encodeImageConfig(imageConfig(base.config, content, own));
+    const images = bases.map((base) => ({
+      base,
+      config: encodeImageConfig(imageConfig(base.config, content, own)),
+    }));
     const [stored] = await settled([
       storeAll(own),
-      registry.putBlob(plan.repository, digestOf(config), config),
+      Promise.all(images.map(({ config }) => registry.putBlob(plan.repository, digestOf(config), config))),
     ]);
-    const bytes = imageManifest({ plan, base, layers: own, config, annotations: input.annotations });
-    const manifest = await putManifest(plan.repository, digestOf(bytes), bytes);
+    const { annotations } = input;
+    const manifests = await Promise.all(
+      images.map(async ({ base, config }) => {
+        const bytes = imageManifest({ plan, base, layers: own, config, annotations });
+        return { base, bytes, descriptor: await putManifest(plan.repository, digestOf(bytes), bytes) };
+      }),
+    );
+    const index = plan.platforms === undefined ? undefined : imageIndex({ plan, manifests, annotations });
+    const bytes = index ?? (manifests[0] as { bytes: Buffer }).bytes;
+    const mediaType = index === undefined ? mediaTypes.ociManifest : mediaTypes.ociIndex;
+    const manifest =
+      index === undefined
+        ? (manifests[0] as { descriptor: Descriptor }).descriptor
+        : await putManifest(plan.repository, digestOf(index), index, mediaType);
     context.signal.throwIfAborted();
     const tags = (await options.beforeTags?.(input, manifest)) ?? input.tags;
-    for (const tag of tags) await putManifest(plan.repository, tag, bytes);
+    for (const tag of tags) await putManifest(plan.repository, tag, bytes, mediaType);
     return {
       manifest,
       mountedBytes: mounts.mountedBytes,
@@ -82,8 +102,9 @@ export function createAssembler(options: AssemblerOptions): BuildEngine {
     repository: string,
     reference: Digest | string,
     bytes: Buffer,
+    mediaType: string = mediaTypes.ociManifest,
   ): Promise<Descriptor> {
-    const { descriptor } = await registry.putManifest(repository, reference, bytes, mediaTypes.ociManifest);
+    const { descriptor } = await registry.putManifest(repository, reference, bytes, mediaType);
     return descriptor;
   }
 }

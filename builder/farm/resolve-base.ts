@@ -1,5 +1,9 @@
+import { buffer } from 'node:stream/consumers';
 import { suggest } from '../../core/document/suggest.ts';
+import { formatPlatformName } from '../../oci/copy/choose-platform.ts';
 import { isOciError } from '../../oci/errors.ts';
+import { parseImageConfig } from '../../oci/image-config.ts';
+import { type Manifest, maxManifestBytes, parseManifest } from '../../oci/manifest.ts';
 import { isTag } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { parseDeprecation } from '../plan/deprecation.ts';
@@ -34,12 +38,30 @@ export function createBaseResolver(registry: Registry): ResolveBase {
         digest: descriptor.digest,
         launcher: annotations['brickyard.launcher'] !== 'none',
         ...(deprecation === undefined ? {} : { deprecation }),
+        platforms: () => platformsOf(registry, repository, parseManifest(bytes, descriptor.mediaType)),
       };
     } catch (error) {
       if (!isOciError(error, 'MANIFEST_UNKNOWN') && !isOciError(error, 'NAME_UNKNOWN')) throw error;
       return missing(registry, name, `there is no base image "${short}:${channel}"`);
     }
   };
+}
+
+/** Of an index what it says, of a single image what its config says. */
+async function platformsOf(
+  registry: Registry,
+  repository: string,
+  manifest: Manifest,
+): Promise<readonly string[]> {
+  if (manifest.kind === 'index') {
+    return manifest.manifests.flatMap(({ platform }) =>
+      platform === undefined || platform.os === 'unknown' ? [] : [formatPlatformName(platform)],
+    );
+  }
+  const { config } = manifest;
+  if (config === undefined || config.size > maxManifestBytes) return [];
+  const { body } = await registry.getBlob(repository, config.digest);
+  return [formatPlatformName(parseImageConfig(await buffer(body)))];
 }
 
 /** Tags that move; `<version>-<8 hex digits>` names one build for ever. */

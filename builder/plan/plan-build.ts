@@ -8,7 +8,7 @@ import { parseMemory, parsePort, parseSignal } from '../appfile/values.ts';
 import type { Deprecation } from './deprecation.ts';
 import { asciiJson } from './image-content.ts';
 import type { BuildPlan, BuildStep, PlannedBase, Port, Role } from './plan.ts';
-import { type Fail, planSteps, resolvePlanned } from './plan-steps.ts';
+import { checkPlatforms, type Fail, planSteps, resolvePlanned } from './plan-steps.ts';
 
 /** Why there is no such base image, and names that exist and were perhaps meant. */
 export interface MissingBase {
@@ -19,6 +19,8 @@ export interface MissingBase {
 /** A base image as the catalog has it. What is beside `PlannedBase` decides whether there is a plan, and is no part of it. */
 export interface FoundBase extends PlannedBase {
   readonly deprecation?: Deprecation;
+  /** What the image is there for, e.g. `linux/amd64`. Asked where App.yaml names platforms; without it they are not checked. */
+  readonly platforms?: () => Promise<readonly string[]>;
 }
 
 /** The catalog: name as written in App.yaml → the image it means now. Errors that are nobody's fault in App.yaml are thrown. */
@@ -61,6 +63,8 @@ export async function planBuild(input: PlanInput): Promise<PlanResult> {
   const missing = baseName === undefined ? missingBaseFault(result, input.fileNames ?? []) : undefined;
   if (missing !== undefined) faults.push(missing);
   const base = baseName === undefined ? undefined : await resolvePlanned(input, baseName, ['base'], fail);
+  if (base !== undefined && file.platforms !== undefined)
+    await checkPlatforms(input, base, file.platforms, fail);
   const { build, test } = await planSteps({ input, file, baseName, base, fail });
   if (base === undefined || hasErrors(faults)) return { faults };
   const directory = `/home/${file.appname}`;
@@ -85,6 +89,7 @@ export async function planBuild(input: PlanInput): Promise<PlanResult> {
     ...(file.runtime === undefined ? {} : { runtimeScript: file.runtime }),
     ...(file.static === undefined ? {} : { staticScript: file.static }),
     ...(file.rebase === undefined ? {} : { rebase: file.rebase }),
+    ...(file.platforms === undefined ? {} : { platforms: file.platforms }),
   };
   return hasErrors(faults) ? { faults } : { plan, faults };
 }

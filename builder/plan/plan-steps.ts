@@ -93,6 +93,28 @@ function normal(
   return Array.isArray(step) ? { commands: step as readonly string[] } : (step as AppFileBuild);
 }
 
+/** The base must be there for each platform of the image. */
+export async function checkPlatforms(
+  input: PlanInput,
+  base: PlannedBase,
+  wanted: readonly string[],
+  fail: Fail,
+): Promise<void> {
+  const found = await input.resolveBase(base.name);
+  const has = 'error' in found ? undefined : await found.platforms?.();
+  if (has === undefined) return;
+  for (const [index, platform] of wanted.entries()) {
+    // Without a variant, any of them will do.
+    if (has.some((each) => each === platform || each.startsWith(`${platform}/`))) continue;
+    const list = has.length === 0 ? 'none that is known' : has.join(', ');
+    fail(
+      ['platforms', index],
+      appFileCodes.base,
+      `${base.name} has no image for ${platform}; it has ${list}`,
+    );
+  }
+}
+
 function limitsOf(step: {
   readonly network?: 'none' | 'open' | undefined;
   readonly timeout?: string | undefined;
@@ -119,10 +141,11 @@ async function buildFlavour(
 /** Without what is no part of a plan: a deprecation that is announced changes no image. */
 async function checkDeprecation(
   input: PlanInput,
-  { deprecation, ...base }: FoundBase,
+  found: FoundBase,
   path: readonly string[],
   fail: Fail,
 ): Promise<PlannedBase | undefined> {
+  const { deprecation, platforms: _, ...base } = found;
   if (deprecation === undefined) return base;
   const { replacement } = deprecation;
   const level = levelOn(input.today ?? new Date().toISOString().slice(0, 10), deprecation);

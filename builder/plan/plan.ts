@@ -28,6 +28,8 @@ export interface BuildPlan {
   readonly runtimeScript?: string;
   /** Path in the source of the script that runs when the image is made, over its files and in its base. */
   readonly staticScript?: string;
+  /** `linux/amd64` …: the image is an index of one image for each, which share the app's layers. Undefined = one image, this machine's. */
+  readonly platforms?: readonly string[];
   /** The image must not be rebased, because files of it may replace some of its base. */
   readonly rebase?: 'never';
 }

@@ -1,4 +1,5 @@
-import { encodeImageManifest } from '../../../oci/encode-manifest.ts';
+import type { Descriptor } from '../../../oci/descriptor.ts';
+import { encodeImageManifest, encodeIndex } from '../../../oci/encode-manifest.ts';
 import type { ImageConfig } from '../../../oci/image-config.ts';
 import type { Layer } from '../../../oci/layer.ts';
 import { type ImageContent, mergeEnvironment } from '../../plan/image-content.ts';
@@ -68,19 +69,42 @@ export function imageManifest(image: {
   readonly config: Buffer;
   readonly annotations: Readonly<Record<string, string>>;
 }): Buffer {
-  const { base } = image.plan;
   const own = image.layers.map(({ layer: { mediaType, digest, size } }) => ({ mediaType, digest, size }));
-  const channel = base.name.includes(':') ? base.name.slice(base.name.indexOf(':')) : '';
-  const annotations: Record<string, string> = {
-    'org.opencontainers.image.base.name': `${base.repository}${channel}`,
-    'org.opencontainers.image.base.digest': base.digest,
-    [seamAnnotation]: String(image.base.layers.length),
-    ...(image.plan.rebase === undefined ? {} : { [rebaseAnnotation]: image.plan.rebase }),
-    ...image.annotations,
-  };
   return encodeImageManifest({
     config: image.config,
     layers: [...image.base.layers, ...own],
-    annotations,
+    annotations: {
+      ...baseAnnotations(image.plan),
+      [seamAnnotation]: String(image.base.layers.length),
+      ...image.annotations,
+    },
   });
+}
+
+/** The index of an image for several platforms, in the order of the plan. */
+export function imageIndex(image: {
+  readonly plan: Pick<BuildPlan, 'base' | 'rebase'>;
+  readonly manifests: readonly { readonly descriptor: Descriptor; readonly base: BaseImage }[];
+  readonly annotations: Readonly<Record<string, string>>;
+}): Buffer {
+  return encodeIndex({
+    manifests: image.manifests.map(({ descriptor, base: { config } }) => ({
+      ...descriptor,
+      platform: {
+        architecture: config.architecture,
+        os: config.os,
+        ...(config.variant === undefined ? {} : { variant: config.variant }),
+      },
+    })),
+    annotations: { ...baseAnnotations(image.plan), ...image.annotations },
+  });
+}
+
+function baseAnnotations({ base, rebase }: Pick<BuildPlan, 'base' | 'rebase'>): Record<string, string> {
+  const channel = base.name.includes(':') ? base.name.slice(base.name.indexOf(':')) : '';
+  return {
+    'org.opencontainers.image.base.name': `${base.repository}${channel}`,
+    'org.opencontainers.image.base.digest': base.digest,
+    ...(rebase === undefined ? {} : { [rebaseAnnotation]: rebase }),
+  };
 }

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { json } from 'node:stream/consumers';
 import { gunzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 import { describe, expect, it } from 'vitest';
@@ -618,6 +619,86 @@ describe('the layers of an app', () => {
 
     expect(other.opened).toBe(6);
     expect(result).toMatchObject({ storedLayers: 3, skippedLayers: 0 });
+  });
+});
+
+describe('an image for several platforms', () => {
+  /** An index over the base of `setup` and one like it for arm64. */
+  async function setupIndex() {
+    const on = await setup();
+    const { bytes, descriptor } = await on.registry.getManifest('baseimages/base', on.base.digest);
+    const manifest = JSON.parse(bytes.toString());
+    const { body } = await on.registry.getBlob('baseimages/base', manifest.config.digest);
+    const config = Buffer.from(JSON.stringify({ ...((await json(body)) as object), architecture: 'arm64' }));
+    await on.registry.putBlob('baseimages/base', digestOf(config), config);
+    const arm = Buffer.from(
+      JSON.stringify({
+        ...manifest,
+        config: { ...manifest.config, digest: digestOf(config), size: config.length },
+      }),
+    );
+    await on.registry.putManifest('baseimages/base', digestOf(arm), arm, mediaTypes.ociManifest);
+    const index = Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: mediaTypes.ociIndex,
+        manifests: [
+          { ...descriptor, platform: { os: 'linux', architecture: 'amd64' } },
+          {
+            mediaType: mediaTypes.ociManifest,
+            digest: digestOf(arm),
+            size: arm.length,
+            platform: { os: 'linux', architecture: 'arm64' },
+          },
+        ],
+      }),
+    );
+    await on.registry.putManifest('baseimages/base', '13', index, mediaTypes.ociIndex);
+    return { on, index: digestOf(index) };
+  }
+
+  it('is an index whose images share the layers of the app', async () => {
+    const { on, index } = await setupIndex();
+    const platforms = ['linux/arm64', 'linux/amd64'];
+
+    const result = await build(on, { source: source({ a: 'x' }), plan: plan(index, { platforms }) });
+
+    const { bytes, descriptor } = await on.registry.getManifest(team, 'main');
+    const made = JSON.parse(bytes.toString());
+    expect(descriptor.mediaType).toBe(mediaTypes.ociIndex);
+    expect(result).toMatchObject({
+      manifest: { digest: descriptor.digest },
+      storedLayers: 1,
+      mountedLayers: 1,
+    });
+    expect(made.annotations['org.opencontainers.image.base.digest']).toBe(index);
+    expect(made.manifests.map(({ platform }: { platform: object }) => platform)).toEqual([
+      { architecture: 'arm64', os: 'linux' },
+      { architecture: 'amd64', os: 'linux' },
+    ]);
+    const images = await Promise.all(
+      made.manifests.map(async ({ digest }: { digest: Digest }) => {
+        const child = JSON.parse((await on.registry.getManifest(team, digest)).bytes.toString());
+        const { body } = await on.registry.getBlob(team, child.config.digest);
+        return {
+          layers: child.layers,
+          architecture: ((await json(body)) as { architecture: string }).architecture,
+        };
+      }),
+    );
+    expect(images.map(({ architecture }) => architecture)).toEqual(['arm64', 'amd64']);
+    expect(images[0]?.layers).toEqual(images[1]?.layers);
+  });
+
+  it('is refused over a base that lacks one of them', async () => {
+    const { on, index } = await setupIndex();
+    const wanted = (digest: Digest, platform: string) =>
+      build(on, { source: source({ a: 'x' }), plan: plan(digest, { platforms: [platform] }) });
+
+    await expect(wanted(index, 'linux/s390x')).rejects.toThrow('has no image for linux/s390x');
+    await expect(wanted(on.base.digest, 'linux/arm64')).rejects.toThrow(
+      'is for linux/amd64, not linux/arm64',
+    );
   });
 });
 

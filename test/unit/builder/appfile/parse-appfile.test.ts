@@ -55,6 +55,7 @@ extra_hosts: ["db:10.0.0.3"]
 runtime: runtime.sh
 static: bin/static.sh
 rebase: never
+platforms: [linux/amd64, linux/arm64/v8]
 stop_signal: TERM
 notify: "#team"
 x-note: { anything: [1] }
@@ -240,6 +241,9 @@ x-note: { anything: [1] }
       'rebase: never\nstatic: s.sh\nbuild: {commands: [x], outputs: {d: /usr/bin/d}}',
       /E018 build.outputs.d: a static script sees \/home\/shop alone/,
     ],
+    ['platforms: [arm64]', /E013 platforms\[0\]: must be a platform such as linux\/amd64/],
+    ['platforms: [windows/amd64]', /E013 platforms\[0\]/],
+    ['platforms: [linux/amd64, linux/amd64]', /E013 platforms/],
     ['rebase: always', /E013 rebase: must be never, or be left out/],
     ['build: {commands: [x], envs: {HOME: /x}}', /E019 build.envs.HOME: HOME is set by the image/],
     ['static: ../static.sh', /E018 static: the path holds "." or ".."/],

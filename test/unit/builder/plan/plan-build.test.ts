@@ -44,6 +44,27 @@ describe('planBuild', () => {
     ]);
   });
 
+  it('names the platforms that the base has where it lacks one, at its place', async () => {
+    const text = `appname: shop\nbase: nodejs:26\nplatforms: [linux/amd64, linux/arm64, linux/s390x]\n${web}`;
+    const found = (platforms: string[]) => ({
+      resolveBase: (name: string) =>
+        Promise.resolve({ ...base(name), platforms: () => Promise.resolve(platforms) }),
+    });
+    const { faults } = await planText(text, [], found(['linux/amd64', 'linux/arm64/v8']));
+    const { plan } = await planText(text, [], found(['linux/amd64', 'linux/arm64', 'linux/s390x']));
+
+    expect(faults).toMatchObject([
+      {
+        line: 3,
+        column: 39,
+        code: 'E022',
+        message: 'nodejs:26 has no image for linux/s390x; it has linux/amd64, linux/arm64/v8',
+      },
+    ]);
+    expect(plan?.platforms).toEqual(['linux/amd64', 'linux/arm64', 'linux/s390x']);
+    expect(plan?.base).toEqual(base('nodejs:26'));
+  });
+
   describe('a deprecated base', () => {
     const text = `appname: shop\nbase: nodejs:20\n${web}`;
     const plan = (level: 'warn' | 'block-new' | 'block', hasImage?: boolean) =>
