@@ -48,7 +48,7 @@ export function registerBuild(program: Command, context: CliContext): void {
 async function build(context: CliContext, path: string, flags: BuildFlags): Promise<void> {
   const place = resolve(context.cwd, path);
   const found = await stat(place).catch(() => undefined);
-  if (found === undefined) throw new UserError(`there is no ${place}`, { exitCode: 2 });
+  if (found === undefined) throw new UserError(`${place} is no folder and no file`, { exitCode: 2 });
   const packaged = found.isFile();
   if (flags.tag !== undefined && !isTag(flags.tag)) {
     throw new UserError(`"${flags.tag}" is no tag`, { exitCode: 2 });

@@ -462,7 +462,7 @@ describe('brickyard build FILE', () => {
     await writeFile(join(shop.path, 'bad.zip'), zipOf([{ path: '/abs' }]));
     await writeFile(join(shop.path, 'bad.txt'), 'x');
 
-    expect((await brickyard('missing.zip')).stderr).toMatch(/there is no .*missing\.zip/);
+    expect((await brickyard('missing.zip')).stderr).toMatch(/missing\.zip is no folder and no file/);
 
     expect(await brickyard('bad.zip')).toMatchObject({ code: 1 });
     expect((await brickyard('bad.zip')).stderr).toContain(
