@@ -94,6 +94,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
         registry,
         engine: createAssembler({ registry, store }),
         authorizer: deps.authorizer,
+        onImage: (repository, base) => propagation.built(repository, base),
         planCommit: createCommitPlanner({
           parseAppFile: createAppFileParser(),
           resolveBase: createBaseResolver(registry),

@@ -6,7 +6,7 @@ import { formatImageReference } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import type { BuildEngine, EngineResult, Sandbox } from '../engines/engine.ts';
 import type { CommitTree, GitHost } from '../git/git-host.ts';
-import type { BuildPlan } from '../plan/plan.ts';
+import type { BuildPlan, PlannedBase } from '../plan/plan.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
 import type { ArtifactWriter } from './artifact-store.ts';
 import { type BuildRequest, repositoryOf } from './build-request.ts';
@@ -27,6 +27,8 @@ export interface AppBuildDeps {
   /** The rules; asked whether a pusher may push to an image repository that is not named like the git repository. */
   readonly authorizer: Authorizer;
   readonly planCommit: CommitPlanner;
+  /** Told of every image whose tags are set: its base may have moved while it was made. */
+  readonly onImage?: (repository: string, base: PlannedBase) => Promise<void>;
   /** `host[:port]` of the configured public address: goes before what the pusher used. */
   readonly publicHost?: string;
   /** Base of `org.opencontainers.image.source`, e.g. `https://registry.example.com`. */
@@ -107,6 +109,7 @@ export async function buildApp(
     },
   );
   reportTags(write, set, performance.now() - tagging);
+  await deps.onImage?.(plan.repository, plan.base);
   const reference = referenceOf(deps, request, plan, set.set[0]);
   const how = known === undefined ? 'built' : 'done';
   write(`\n  ${reference}\n  ${digest}\n  ${how} in ${formatDuration(performance.now() - started)}`);

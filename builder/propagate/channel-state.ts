@@ -14,6 +14,8 @@ export interface ChannelState {
   readonly starting?: StartingWave;
   /** Id of the last wave. */
   readonly wave?: string;
+  /** That wave was undone: nothing is brought to `handled` by itself any more. */
+  readonly undone?: true;
   /** Images were outside of their maintenance window: another look then. Milliseconds since 1970. */
   readonly retryAt?: number;
 }

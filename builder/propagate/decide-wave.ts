@@ -53,7 +53,7 @@ export function decideWave(
   if (waves.length >= settings.wavesPerHour) {
     return { state: unchanged ? undefined : waiting, held: true };
   }
-  const { retryAt: _, ...started } = rest;
+  const { retryAt: _, undone: __, ...started } = rest;
   const start = { ...options.ids, ...(state.handled === digest ? {} : { from: state.handled }) };
   return { start, state: { ...started, handled: digest, waves: [...waves, now], starting: start } };
 }

@@ -25,7 +25,7 @@ export interface PlannedImage {
 export interface PlanImagesOptions {
   readonly repository: string;
   readonly to: Digest;
-  /** Only these repositories, also where they are excluded. */
+  /** Only these repositories; also where they are excluded, if a person asks. */
   readonly apps?: readonly string[] | undefined;
   /** Milliseconds since 1970; undefined = maintenance windows do not count, because a person asks. */
   readonly now?: number | undefined;
@@ -54,7 +54,8 @@ export async function planImages(
     const plain = { descendant, current, estimate: rebaseEstimate };
     const named = options.apps?.includes(repository) === true;
     if (options.apps !== undefined && !named) return { ...plain, action: 'exclude', reason: 'not asked for' };
-    if (!named && matches(deps.settings.exclude, repository)) {
+    const automatic = options.now !== undefined;
+    if ((!named || automatic) && matches(deps.settings.exclude, repository)) {
       return { ...plain, action: 'exclude', reason: 'builder.propagation.exclude' };
     }
     const windows = deps.settings.windows.filter((window) => matches(window.repositories, repository));

@@ -10,6 +10,8 @@ import { catalogTeam } from '../catalog/catalog.ts';
 import { putTags } from '../farm/set-tags.ts';
 import { createTagRecords } from '../farm/tag-records.ts';
 import { timeOrderedId } from '../git/time-ordered-id.ts';
+import type { PlannedBase } from '../plan/plan.ts';
+import { found } from '../rebase/read-image.ts';
 import { createRebaser } from '../rebase/rebase-image.ts';
 import { baseKeyOf } from './base-key.ts';
 import { type BaseChannel, listBaseChannels, readChannel } from './base-tree.ts';
@@ -30,6 +32,11 @@ export interface Propagation {
   start(options: StartWaves): Promise<readonly Wave[]>;
   /** Whoever made a base image says so: in `auto`, waves for channels that moved start at once. */
   changed(name: string, by: string): Promise<readonly Wave[]>;
+  /**
+   * A build has set its tags. In `auto`: where its base moved while it ran, and the wave for that has gone by, one for it alone starts.
+   * Errors: none; the image is behind then until the base moves again.
+   */
+  built(repository: string, base: Pick<PlannedBase, 'name' | 'repository' | 'digest'>): Promise<void>;
   /** Newest first. */
   waves(name: string, options?: { limit?: number }): Promise<readonly Wave[]>;
   /** With what came of each image so far. */
@@ -81,7 +88,7 @@ const reconcileEveryMs = 60_000;
 const mostListed = 1000;
 
 export function createPropagation(deps: PropagationDeps): Propagation {
-  const { store, registry, settings, log, now = Date.now } = deps;
+  const { store, registry, settings, log, now: clock = Date.now } = deps;
   const rebaser = createRebaser(registry);
   const records = createTagRecords(store);
   const states = createChannelStates(store);
@@ -156,7 +163,7 @@ export function createPropagation(deps: PropagationDeps): Propagation {
     });
   }
 
-  const watch = createChannelWatch({ states, waves: queue, settings, log, now, behind, enqueue });
+  const watch = createChannelWatch({ states, waves: queue, settings, log, now: clock, behind, enqueue });
 
   async function reconcile(): Promise<readonly Wave[]> {
     if (settings.mode === 'manual') return [];
@@ -165,15 +172,15 @@ export function createPropagation(deps: PropagationDeps): Propagation {
 
   async function listWaves(name: string, limit: number): Promise<Wave[]> {
     const repository = repositoryOf(name);
-    const found: Wave[] = [];
+    const matching: Wave[] = [];
     let before: string | undefined;
-    for (let read = 0; read < mostListed && found.length < limit; read += 100) {
+    for (let read = 0; read < mostListed && matching.length < limit; read += 100) {
       const page = await queue.list({ limit: 100, ...(before === undefined ? {} : { before }) });
-      found.push(...page.map(toWave).filter(({ request }) => request.repository === repository));
+      matching.push(...page.map(toWave).filter(({ request }) => request.repository === repository));
       before = page.at(-1)?.id;
       if (page.length < 100) break;
     }
-    return found.slice(0, limit);
+    return matching.slice(0, limit);
   }
 
   return {
@@ -188,13 +195,13 @@ export function createPropagation(deps: PropagationDeps): Propagation {
 
     async start({ name, channel, canary, canaryWait, apps, by }) {
       const channels = await behind(await channelsOf(name, channel), apps);
-      const group = timeOrderedId(now());
+      const group = timeOrderedId(clock());
       return Promise.all(
         channels.map(async ({ channel: base, from: below }) => {
           const { repository, digest } = base;
           const handled = (await states.read(repository, base.channel))?.handled;
           const from = handled === undefined || handled === digest ? below : handled;
-          const wave = await enqueue(base, timeOrderedId(now()), {
+          const wave = await enqueue(base, timeOrderedId(clock()), {
             by,
             group,
             ...(from === undefined ? {} : { from }),
@@ -205,7 +212,13 @@ export function createPropagation(deps: PropagationDeps): Propagation {
           // A wave for a few apps leaves the others to the one that starts by itself.
           if (apps === undefined) {
             await states.update(repository, base.channel, (known) => {
-              const { pending: _, retryAt: __, starting: ___, ...rest } = known ?? { waves: [] };
+              const {
+                pending: _,
+                retryAt: __,
+                starting: ___,
+                undone: ____,
+                ...rest
+              } = known ?? { waves: [] };
               return { ...rest, handled: digest, wave: wave.id };
             });
           }
@@ -217,6 +230,15 @@ export function createPropagation(deps: PropagationDeps): Propagation {
     async changed(name) {
       if (settings.mode === 'manual') return [];
       return watch.look(await listBaseChannels(registry, repositoryOf(name)), { settled: true });
+    },
+
+    async built(repository, base) {
+      if (settings.mode === 'manual') return;
+      try {
+        await catchUp(repository, base);
+      } catch (error) {
+        log.warn({ err: error, repository, base: base.name }, 'image may be behind its base image');
+      }
     },
 
     waves: (name, { limit = 20 } = {}) => listWaves(name, limit),
@@ -248,16 +270,17 @@ export function createPropagation(deps: PropagationDeps): Propagation {
       }
       const chosen = candidates.filter(({ request }) => request.group === newest.request.group);
       if (moveChannel) for (const { request } of chosen) await moveChannelBack(request);
-      const group = timeOrderedId(now());
+      const group = timeOrderedId(clock());
       return Promise.all(
         chosen.map(async ({ id, request }) => {
           const { repository, to, from } = request;
           await states.update(repository, request.channel, (state) => {
             if (state === undefined) return undefined;
             const { pending: _, retryAt: __, starting: ___, ...rest } = state;
-            return { ...rest, handled: moveChannel && from !== undefined ? from : state.handled };
+            if (moveChannel && from !== undefined) return { ...rest, handled: from };
+            return { ...rest, undone: true };
           });
-          return enqueue({ repository, channel: request.channel, digest: to }, timeOrderedId(now()), {
+          return enqueue({ repository, channel: request.channel, digest: to }, timeOrderedId(clock()), {
             kind: 'undo',
             by,
             group,
@@ -281,7 +304,7 @@ export function createPropagation(deps: PropagationDeps): Propagation {
         builds: deps.builds,
         settings,
         log,
-        now,
+        now: clock,
       });
       const worker = queue.work(runner, { concurrency: wavesAtOnce });
       let looking: Promise<void> | undefined;
@@ -304,6 +327,27 @@ export function createPropagation(deps: PropagationDeps): Propagation {
       };
     },
   };
+
+  async function catchUp(
+    app: string,
+    { name, repository, digest }: Pick<PlannedBase, 'name' | 'repository' | 'digest'>,
+  ): Promise<void> {
+    const channel = name.slice(name.indexOf(':') + 1);
+    const now = await found(() => registry.resolveManifest(repository, channel));
+    if (now === undefined || now.digest === digest) return;
+    const state = await states.read(repository, channel);
+    // A wave that is still to come takes it along.
+    if (state === undefined || state.handled !== now.digest || state.undone === true) return;
+    const last = state.wave === undefined ? undefined : await queue.get(state.wave);
+    const id = timeOrderedId(clock());
+    await enqueue({ repository, channel, digest: now.digest }, id, {
+      automatic: true,
+      apps: [app],
+      // It belongs to that wave, and is undone with it.
+      group: last === undefined ? id : toWave(last).request.group,
+      from: digest,
+    });
+  }
 
   async function moveChannelBack({ repository, channel, to, from }: WaveRequest): Promise<void> {
     const now = await readChannel(registry, repository, channel);

@@ -281,6 +281,39 @@ describe('a base image that changed', () => {
     expect((await post(farm, 'changed')).waves).toEqual([]);
   });
 
+  it('that moves while an app is built reaches that app as well', async () => {
+    await using shop = await createWorkshop();
+    let meanwhile: (() => Promise<void>) | undefined;
+    await using farm = await startFarm({
+      ...shop,
+      propagation: { ...defaultPropagation, mode: 'auto' },
+      between: (registry) => ({
+        ...registry,
+        // The build has its plan, and begins to lay its layer over the base.
+        async mountBlob(...args) {
+          const run = meanwhile;
+          meanwhile = undefined;
+          await run?.();
+          return registry.mountBlob(...args);
+        },
+      }),
+    });
+    await pushBase(farm.registry, 1);
+    await post(farm, 'changed');
+    const work = await createWork(join(shop.path, 'work'));
+    let fresh: Digest | undefined;
+    meanwhile = async () => {
+      fresh = await pushBase(farm.registry, 2);
+      expect((await post(farm, 'changed')).waves).toEqual([]);
+    };
+
+    await pushApp(farm, work, 'a/app');
+
+    await waitFor(async () => (await image(farm, 'a/app', 'main')).base === fresh, {
+      what: 'the image on the new base',
+    });
+  });
+
   it('is brought to apps only by whoever may build in its repository', async () => {
     await using shop = await createWorkshop();
     const rights = new Set<string>();
