@@ -2,9 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { JobContext, JobRecord } from '../../core/queue/job-queue.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
 import { fixedTag } from '../farm/image-tags.ts';
-import { putTags } from '../farm/set-tags.ts';
 import { timeOrderedId } from '../git/time-ordered-id.ts';
-import { found } from '../rebase/read-image.ts';
 import { RebaseRefused } from '../rebase/refusal.ts';
 import { moveTags } from './move-tags.ts';
 import { isUnavailable, lastBuild } from './plan-images.ts';
@@ -77,8 +75,13 @@ export function createImageWorker(
     const image = imageAt(index);
     const { repository, digest } = image;
     const base = { repository: request.repository, digest: request.to };
-    const rebased = await rebaser.rebase({ repository, digest, base });
-    await setFixedTag(image, rebased.digest);
+    const tag = fixedTagOf(image);
+    const rebased = await rebaser.rebase({
+      repository,
+      digest,
+      base,
+      ...(tag === undefined ? {} : { fixedTag: tag }),
+    });
     await moveTo(index, rebased.digest, 'rebased');
   }
 
@@ -91,12 +94,11 @@ export function createImageWorker(
     end(index, { outcome: moved.length === 0 ? 'left' : outcome, newDigest, moved, left });
   }
 
-  /** So that the image can be named for ever, as its moving tags go on. It is set once. */
-  async function setFixedTag({ repository, revision, tags }: WaveImage, digest: Digest): Promise<void> {
-    if (revision === undefined || tags.every(({ source }) => source.endsWith(' working tree'))) return;
-    const tag = fixedTag(revision, request.baseKey);
-    if ((await found(() => registry.resolveManifest(repository, tag))) !== undefined) return;
-    await putTags(registry, repository, digest, [tag]);
+  /** So that the image can be named for ever, as its moving tags go on; working trees have no such name. */
+  function fixedTagOf({ revision, tags }: WaveImage): string | undefined {
+    if (revision === undefined || tags.every(({ source }) => source.endsWith(' working tree')))
+      return undefined;
+    return fixedTag(revision, request.baseKey);
   }
 
   async function rebuild(index: number): Promise<void> {

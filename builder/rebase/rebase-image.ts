@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { type Digest, digestOf, isDigest } from '../../oci/digest.ts';
+import { isOciError } from '../../oci/errors.ts';
 import { parseManifest } from '../../oci/manifest.ts';
 import { mediaTypes } from '../../oci/media-types.ts';
 import type { Registry } from '../../oci/registry.ts';
@@ -21,6 +22,8 @@ export interface RebaseRequest {
     /** Manifest or index that the app is to stand on. */
     readonly digest: Digest;
   };
+  /** Names the result for ever; where it names something else already, it stays there. Default: the result has no tag. */
+  readonly fixedTag?: string;
 }
 
 export interface RebasedImage {
@@ -41,7 +44,7 @@ export interface Rebaser {
    */
   check(request: RebaseRequest): Promise<Refusal | undefined>;
   /**
-   * Puts the app's layers on the new base and stores the result without any tag; repeating it gives the same digest.
+   * Puts the app's layers on the new base and stores the result without moving any tag; repeating it gives the same digest.
    * Errors: RebaseRefused (nothing was written), BaseImageGone, those of the registry.
    */
   rebase(request: RebaseRequest): Promise<RebasedImage>;
@@ -118,7 +121,8 @@ export function createRebaser(registry: Registry): Rebaser {
         copiedBytes += mounted.copiedBytes;
         const documents = rebaseDocuments(input, base.digest);
         await registry.putBlob(repository, digestOf(documents.config), documents.config);
-        const stored = await put(repository, documents.manifest, mediaTypes.ociManifest);
+        const tag = loaded.app.kind === 'image' ? request.fixedTag : undefined;
+        const stored = await put(repository, documents.manifest, mediaTypes.ociManifest, tag);
         children.set(input.app.digest, { digest: stored, size: documents.manifest.length });
       }
       const [first] = children.values();
@@ -131,6 +135,7 @@ export function createRebaser(registry: Registry): Rebaser {
                 repository,
                 rebasedIndex(bytes, mediaType, children, base.digest),
                 mediaTypes.ociIndex,
+                request.fixedTag,
               ),
               mediaType: mediaTypes.ociIndex,
             };
@@ -138,8 +143,17 @@ export function createRebaser(registry: Registry): Rebaser {
     },
   };
 
-  async function put(repository: string, bytes: Buffer, mediaType: string): Promise<Digest> {
-    return (await registry.putManifest(repository, digestOf(bytes), bytes, mediaType)).descriptor.digest;
+  /** In one write with its tag: a tag of its own would check and sync everything once more. */
+  async function put(repository: string, bytes: Buffer, mediaType: string, tag?: string): Promise<Digest> {
+    const digest = digestOf(bytes);
+    const tags = tag === undefined ? [] : [tag];
+    try {
+      await registry.putManifest(repository, digest, bytes, mediaType, { tags, immutableTags: tags });
+    } catch (error) {
+      if (tag === undefined || !isOciError(error, 'DENIED')) throw error;
+      await registry.putManifest(repository, digest, bytes, mediaType);
+    }
+    return digest;
   }
 }
 

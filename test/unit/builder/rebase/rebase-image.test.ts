@@ -165,6 +165,25 @@ describe('rebaseImage', () => {
     });
   });
 
+  it('names the result by a tag, which stays where it is when it names something else', async () => {
+    const on = await setup();
+    const image = await pushStackedImage(on.registry, 'team/app', app(on.old));
+    const other = await pushStackedImage(on.registry, 'team/app', { layers: ['other'] }, ['abc-2']);
+    const named = (fixedTag: string) =>
+      createRebaser(on.registry).rebase({
+        repository: 'team/app',
+        digest: image,
+        base: { repository: bases, digest: on.fresh },
+        fixedTag,
+      });
+
+    const { digest } = await named('abc-1');
+    await named('abc-2');
+
+    expect((await on.registry.resolveManifest('team/app', 'abc-1')).digest).toBe(digest);
+    expect((await on.registry.resolveManifest('team/app', 'abc-2')).digest).toBe(other);
+  });
+
   it('makes Docker and OCI media types all OCI, as podman refuses a mixture', async () => {
     const on = await setup({ fresh: { docker: true } });
     const image = await pushStackedImage(on.registry, 'team/app', app(on.old, { docker: true }));
