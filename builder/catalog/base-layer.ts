@@ -1,15 +1,13 @@
-import { join } from 'node:path';
 import { UserError } from '../../core/user-error.ts';
 import type { ContentSpool } from '../../oci/layer/content-spool.ts';
 import type { LayerEntry } from '../../oci/layer/entry.ts';
 import { compileGlob } from '../plan/glob.ts';
-import type { BaseFileNpm } from './base-file.ts';
 import type { CatalogEntry } from './catalog.ts';
 import type { DebianDownloads } from './debian/downloads.ts';
 import { layOut } from './debian/lay-out.ts';
 import { type InstalledPackage, readPackage } from './debian/read-package.ts';
 import { createFileTree, type FileTree, symlink } from './file-tree.ts';
-import { addNpmFiles, downloadNpmPackage } from './npm/npm-package.ts';
+import { addNpmFiles, type NpmPackage, npmPackagesOf } from './npm/npm-package.ts';
 import { addSources } from './sources/add-sources.ts';
 import type { FetchedSource, SourceFetcher } from './sources/source-fetcher.ts';
 
@@ -85,18 +83,15 @@ async function addNpm(
   entry: CatalogEntry,
   context: BaseLayerContext,
 ): Promise<readonly string[]> {
-  const wanted = (entry.file.npm ?? []).map((npm) => ({
-    npm,
-    ...resolveNpm(npm, entry, context.architecture),
-  }));
+  const packages = npmPackagesOf(entry.file, context.architecture);
+  const wanted = (entry.file.npm ?? []).map((npm, index) => ({ npm, ...(packages[index] as NpmPackage) }));
   const { signal, spool } = context;
-  const folder = join(context.cacheDir, 'npm');
   let done = 0;
   if (wanted.length === 0) return [];
   context.onStep('download', 0, wanted.length);
   const files = await Promise.all(
     wanted.map(async (npm) => {
-      const file = await downloadNpmPackage(npm, { folder, signal });
+      const { file } = await context.fetcher.npm(npm, signal);
       done += 1;
       context.onStep('download', done, wanted.length);
       return file;
@@ -109,20 +104,6 @@ async function addNpm(
     for (const [path, target] of Object.entries(npm.links ?? {})) tree.add(symlink(path.slice(1), target));
   }
   return wanted.map(({ name, version, integrity }) => `${name} ${version} ${integrity}`);
-}
-
-function resolveNpm(
-  npm: BaseFileNpm,
-  entry: CatalogEntry,
-  architecture: string,
-): { name: string; version: string; integrity: string } {
-  const pick = (value: string | Readonly<Record<string, string>>): string => {
-    const picked = typeof value === 'string' ? value : value[architecture];
-    if (picked === undefined)
-      throw new UserError(`${entry.file.name} names no npm package for ${architecture}`);
-    return picked;
-  };
-  return { name: pick(npm.package), version: npm.version, integrity: pick(npm.integrity) };
 }
 
 /** As .dockerignore: the last pattern that matches decides, and `!` takes back. */

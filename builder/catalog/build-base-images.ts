@@ -12,11 +12,13 @@ import { BaseImagesFailed, type LevelFailure } from './base-images-failed.ts';
 import { buildLevel, type LevelImageBuilt } from './build-level.ts';
 import { type CatalogEntry, catalogFaultsError, findEntry, lineOf } from './catalog.ts';
 import { createDebianDownloads } from './debian/downloads.ts';
+import { createKeptDownloads } from './debian/kept-downloads.ts';
 import { type BaseImageProgress, EngineMissing, type LevelContext } from './level-context.ts';
 import { loadCatalog } from './load-catalog.ts';
 import { channelGroups, type LevelOutcome, moveChannels } from './move-channels.ts';
+import { createKeptSources } from './sources/kept-sources.ts';
 import type { CatalogMirrors } from './sources/mirror-addresses.ts';
-import { createSourceFetcher, type SourceStore } from './sources/source-fetcher.ts';
+import { createSourceFetcher } from './sources/source-fetcher.ts';
 
 export interface BuildBaseImagesOptions {
   /** Of several, entries of a later one stand in for those of an earlier one. */
@@ -30,9 +32,7 @@ export interface BuildBaseImagesOptions {
   readonly update?: boolean;
   /** Debian's name of the architecture. Default: this machine's. */
   readonly architecture?: string;
-  /** Where sources were kept for closed networks; asked before the rest of the world. Default: there is none. */
-  readonly sourceStore?: SourceStore;
-  /** Sources come from the cache and `sourceStore` only. Default false. */
+  /** Sources, packages of npm and of Debian come from the cache and `sourcesRepository` only, see `mirrorSources`. Default false: it is only asked first. */
   readonly offline?: boolean;
   /** The container engine, asked for when the first level needs it. Default: there is none. */
   readonly sandbox?: () => Promise<LevelSandbox | undefined>;
@@ -75,7 +75,7 @@ export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<
     folder: options.cacheDir,
     mirrors,
     offline: options.offline === true,
-    ...(options.sourceStore === undefined ? {} : { store: options.sourceStore }),
+    store: createKeptSources(options.registry),
   });
   const context = createContext(options, {
     fetcher,
@@ -180,7 +180,10 @@ function createContext(
     signal: AbortSignal.any([own.failed, ...(options.signal === undefined ? [] : [options.signal])]),
     readBase: createBaseImageReader(registry),
     fetcher: own.fetcher,
-    downloads: createDebianDownloads(cacheDir),
+    downloads:
+      options.offline === true
+        ? createKeptDownloads(createKeptSources(registry), cacheDir)
+        : createDebianDownloads(cacheDir),
     async sandbox() {
       sandbox ??= options.sandbox?.() ?? Promise.resolve(undefined);
       return sandbox;

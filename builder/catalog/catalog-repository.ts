@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { mkdir, mkdtemp, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -11,6 +11,7 @@ import { TarError } from '../../oci/layer/tar-decode.ts';
 import { createFileTree, directory, symlink as symlinkEntry } from './file-tree.ts';
 import { useGitArchive } from './sources/fetch-git.ts';
 import { readArchive } from './sources/read-archive.ts';
+import { hashFile } from './sources/source-cache.ts';
 
 /** Plain HTTP is for servers of this machine only: whoever sits in between could write base images. */
 const localServer = /^http:\/\/(?:127\.0\.0\.1|localhost|\[::1\])[:/]/;
@@ -72,7 +73,7 @@ export async function fetchCatalogRepository(
     await useGitArchive({ url: url.href, revision }, { folder: work, trusted: true, signal }, (source) =>
       pipeline(limited(source), createWriteStream(archive), { signal }),
     );
-    const name = await hashFile(archive);
+    const name = (await hashFile(archive)).slice(0, 16);
     const folder = join(top, name);
     await lay(archive, join(work, 'files'));
     await rename(join(work, 'files'), folder).catch((error: NodeJS.ErrnoException) => {
@@ -106,12 +107,6 @@ async function* limited(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, v
     }
     yield chunk;
   }
-}
-
-async function hashFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return hash.digest('hex').slice(0, 16);
 }
 
 /**

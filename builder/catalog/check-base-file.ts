@@ -1,6 +1,7 @@
 import type { DocumentFault, DocumentPath, SourceDocument } from '../../core/document/document.ts';
 import type { BaseFile, BaseFileSource } from './base-file.ts';
 import { catalogCodes } from './codes.ts';
+import { sourcesName } from './sources/kept-sources.ts';
 
 type Add = (path: DocumentPath, code: string, message: string, hint?: string) => void;
 
@@ -21,6 +22,9 @@ export function checkBaseFile(document: SourceDocument, file: BaseFile): Documen
       '"packages" are installed on a parent, and this entry has none',
       'name them under debian.packages',
     );
+  }
+  if (file.name === sourcesName) {
+    add(['name'], catalogCodes.together, `"${sourcesName}" is where "base mirror" keeps its files`);
   }
   checkArchitectures(file, add);
   checkSources(file, add);

@@ -20,6 +20,7 @@ interface BuildFlags {
   readonly json?: boolean;
   readonly catalog?: readonly string[];
   readonly update?: boolean;
+  readonly offline?: boolean;
 }
 
 /** `base build [NAME…]` */
@@ -27,13 +28,18 @@ export function registerBaseBuild(base: Command, context: CliContext): void {
   base
     .command('build [names...]')
     .description('build entries of the catalog with their parents, where something changed (default: all)')
+    .option(
+      '--offline',
+      'take everything from what "base mirror" kept on the server, and nothing from elsewhere',
+    )
     .option('--update', 'look for newer packages also where the catalog is unchanged')
     .option(...catalogOption)
     .option('--server <url>', 'server to talk to (default: BRICKYARD_SERVER or this machine)')
     .option('--json', 'print JSON')
     .action((names: string[], flags: BuildFlags) =>
       withServerRegistry(context, flags.server, async (registry) => {
-        const catalogDir = await catalogFolders(context, flags.catalog);
+        const offline = flags.offline === true;
+        const catalogDir = await catalogFolders(context, flags.catalog, { offline });
         await readCatalog(context, catalogDir);
         const progress = openProgress(context);
         try {
@@ -44,6 +50,7 @@ export function registerBaseBuild(base: Command, context: CliContext): void {
               registry,
               cacheDir: baseImageCache(cacheRoot(context)),
               update: flags.update === true,
+              offline,
               sandbox: () => openLevelSandbox(context, registry),
               signal,
               onProgress: showBaseImages(progress),

@@ -8,6 +8,7 @@ import type { CliContext } from '../context.ts';
 import { withServerRegistry } from '../server-registry.ts';
 import { registerBaseBuild } from './base-build.ts';
 import { registerBaseLint } from './base-lint.ts';
+import { registerBaseMirror } from './base-mirror.ts';
 import { registerBasePlan } from './base-plan.ts';
 import { registerBaseRebase } from './base-rebase.ts';
 
@@ -23,6 +24,7 @@ export function registerBase(program: Command, context: CliContext): void {
   registerBaseLists(base, context);
   registerBaseBuild(base, context);
   registerBaseLint(base, context);
+  registerBaseMirror(base, context);
   registerBasePlan(base, context);
   registerBaseRebase(base, context);
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { access, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -8,6 +8,7 @@ import { UserError } from '../../../core/user-error.ts';
 import type { ContentSpool } from '../../../oci/layer/content-spool.ts';
 import { readTar } from '../../../oci/layer/tar-reader.ts';
 import { packagePath, spoolEntry } from '../archive-entry.ts';
+import type { BaseFile } from '../base-file.ts';
 import type { FileTree } from '../file-tree.ts';
 import { runProgram } from '../run-program.ts';
 
@@ -24,9 +25,16 @@ export interface NpmPackage {
  */
 export async function downloadNpmPackage(
   wanted: NpmPackage,
-  options: { readonly folder: string; readonly signal: AbortSignal },
+  options: {
+    readonly folder: string;
+    readonly signal: AbortSignal;
+    /** Asked before npm. Default: nothing was kept. */
+    readonly kept?: (tag: string) => Promise<AsyncIterable<Buffer> | undefined>;
+    /** npm is not asked. Default false. */
+    readonly offline?: boolean;
+  },
 ): Promise<string> {
-  const { folder, signal } = options;
+  const { folder, signal, kept, offline = false } = options;
   await mkdir(folder, { recursive: true });
   const file = join(folder, `${wanted.name.replaceAll('/', '+')}-${wanted.version}.tgz`);
   if (await exists(file)) {
@@ -36,7 +44,14 @@ export async function downloadNpmPackage(
   const work = await mkdtemp(join(folder, 'download-'));
   try {
     const name = `${wanted.name}@${wanted.version}`;
-    const packed = await packNpmPackage(name, work, signal);
+    const body = await kept?.(npmTag(wanted));
+    if (body === undefined && offline) {
+      throw new UserError(
+        `${name} is neither in the cache nor in our own store; where the network is open, "brickyard base mirror" keeps it there`,
+      );
+    }
+    const packed = body === undefined ? await packNpmPackage(name, work, signal) : join(work, 'kept.tgz');
+    if (body !== undefined) await pipeline(body, createWriteStream(packed), { signal });
     const actual = await integrityOf(packed);
     if (actual !== wanted.integrity) {
       throw new UserError(`${name} has the checksum ${actual}, but the recipe says ${wanted.integrity}`);
@@ -46,6 +61,28 @@ export async function downloadNpmPackage(
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** Under which tag a package is kept in our own store; its integrity is checked whenever it is used. */
+export function npmTag({ integrity }: NpmPackage): string {
+  return `npm-${Buffer.from(integrity.slice('sha512-'.length), 'base64').toString('hex').slice(0, 64)}`;
+}
+
+/** The packages of an entry for one architecture. Errors: UserError when it names none for it. */
+export function npmPackagesOf(
+  { name: entry, npm = [] }: Pick<BaseFile, 'name' | 'npm'>,
+  architecture: string,
+): readonly NpmPackage[] {
+  const pick = (value: string | Readonly<Record<string, string>>): string => {
+    const picked = typeof value === 'string' ? value : value[architecture];
+    if (picked === undefined) throw new UserError(`${entry} names no npm package for ${architecture}`);
+    return picked;
+  };
+  return npm.map(({ package: name, version, integrity }) => ({
+    name: pick(name),
+    version,
+    integrity: pick(integrity),
+  }));
 }
 
 /** Has the machine's own npm put the archive of `name@version` into the empty folder `work`, and gives its path. Nothing of it runs. Errors: UserError. */

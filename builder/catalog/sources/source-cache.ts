@@ -72,7 +72,8 @@ export function createSourceCache(folder: string): SourceCache {
   };
 }
 
-async function hashFile(path: string): Promise<string> {
+/** SHA-256 of a file's bytes, 64 hex digits. */
+export async function hashFile(path: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
   return hash.digest('hex');

@@ -3,25 +3,20 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../../../core/user-error.ts';
 import type { BaseFileSource } from '../base-file.ts';
-import { packNpmPackage } from '../npm/npm-package.ts';
+import { downloadNpmPackage, type NpmPackage, packNpmPackage } from '../npm/npm-package.ts';
 import { useGitArchive } from './fetch-git.ts';
 import { fetchMavenArtifacts, parseMavenCoordinate } from './fetch-maven.ts';
+import type { KeptSources } from './kept-sources.ts';
 import { type CatalogMirrors, mirrorAddresses } from './mirror-addresses.ts';
-import { createSourceCache, type ExpectedFile, type SourceCache } from './source-cache.ts';
+import { createSourceCache, type ExpectedFile, hashFile, type SourceCache } from './source-cache.ts';
 import { createSourceClient, type SourceClient } from './source-client.ts';
-
-/** Where sources were kept for networks that reach nothing else. */
-export interface SourceStore {
-  /** Undefined = not there. */
-  open(sha256: string): Promise<AsyncIterable<Buffer> | undefined>;
-}
 
 export interface SourceFetcherOptions {
   /** Keeps what was fetched between builds; may be removed at any time. */
   readonly folder: string;
   readonly mirrors: CatalogMirrors;
   /** Asked before the rest of the world. Default: there is none. */
-  readonly store?: SourceStore;
+  readonly store?: Pick<KeptSources, 'open' | 'openTagged'>;
   /** Nothing but the cache and `store` is asked. Default false. */
   readonly offline?: boolean;
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -42,6 +37,8 @@ export interface SourceFetcher {
     sources: readonly BaseFileSource[],
     options: { readonly signal: AbortSignal; readonly onProgress?: (done: number, total: number) => void },
   ): Promise<readonly FetchedSource[]>;
+  /** A package of npm with its own kind of checksum, and the file's. Errors: UserError. */
+  npm(wanted: NpmPackage, signal: AbortSignal): Promise<{ readonly file: string; readonly sha256: string }>;
   close(): void;
 }
 
@@ -125,6 +122,15 @@ export function createSourceFetcher(options: SourceFetcherOptions): SourceFetche
       const missing = wanted.filter(({ file }) => file === undefined);
       if (missing.length > 0) throw new UserError(missing.map((one) => explain(one, options)).join('\n'));
       return wanted.map(({ source, file = '' }) => ({ source, file }));
+    },
+    async npm(wanted, signal) {
+      const file = await downloadNpmPackage(wanted, {
+        folder: join(options.folder, 'npm'),
+        signal,
+        offline: options.offline === true,
+        ...(store === undefined ? {} : { kept: (tag: string) => store.openTagged(tag) }),
+      });
+      return { file, sha256: await hashFile(file) };
     },
     close() {
       for (const client of clients) client.close();

@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -8,6 +8,7 @@ import {
   type BuiltBaseImage,
   buildBaseImages,
 } from '../../../../builder/catalog/build-base-images.ts';
+import { mirrorSources } from '../../../../builder/catalog/mirror-sources.ts';
 import {
   createDockerEngine,
   type DockerEngine,
@@ -157,6 +158,33 @@ describe('the base images', () => {
 
     expect(again.map(({ built: anew }) => anew)).toEqual([false, false]);
     expect(again.map(({ digest }) => digest)).toEqual(built.map(({ digest }) => digest));
+  });
+
+  it('come out the same, byte for byte, when they are built anew without a network from what was kept', async () => {
+    const options = { catalogDir, names: ['nodejs'], registry, signal: new AbortController().signal };
+    const mirrored = await mirrorSources({
+      ...options,
+      cacheDir: join(folder.path, 'cache'),
+      log: () => undefined,
+    });
+    expect(mirrored).toEqual({
+      kept: [
+        'base:12: Debian packages',
+        expect.stringContaining('nodejs:26: node-linux-'),
+        'nodejs:26: npm@12.2.0',
+      ],
+      before: [],
+      failed: [],
+    });
+
+    const empty = join(folder.path, 'empty');
+    const [again] = await build({ update: true, offline: true, cacheDir: empty, names: ['base'] });
+
+    expect(again?.built).toBe(true);
+    expect(again?.digest).toBe(built[0]?.digest);
+    expect(again?.tags).toEqual(built[0]?.tags);
+    // apt was not asked.
+    expect(await readdir(empty)).toEqual(['sources']);
   });
 });
 

@@ -1,14 +1,17 @@
 import { createHash } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createFileTree } from '../../../../builder/catalog/file-tree.ts';
-import { addNpmFiles, downloadNpmPackage } from '../../../../builder/catalog/npm/npm-package.ts';
+import { addNpmFiles, downloadNpmPackage, npmTag } from '../../../../builder/catalog/npm/npm-package.ts';
 import { runProgram } from '../../../../builder/catalog/run-program.ts';
+import { createKeptSources } from '../../../../builder/catalog/sources/kept-sources.ts';
+import { createMemoryStore } from '../../../../core/object-store/memory.ts';
 import { createContentSpool } from '../../../../oci/layer/content-spool.ts';
+import { createStoredRegistry } from '../../../../registry/stored-registry.ts';
 import { createTempDirectory, type TempDirectory } from '../../../helpers/temp.ts';
 
 const { signal } = new AbortController();
@@ -74,6 +77,26 @@ describe('packages of the npm registry', () => {
     expect(again).toBe(file);
     expect(requests).toBe(before);
     expect(await readdir(options.folder)).toEqual(['tool-1.0.0.tgz']);
+  });
+
+  it('come from our own store where they were kept, which npm is then not asked for', async () => {
+    const store = createKeptSources(createStoredRegistry({ store: createMemoryStore() }));
+    const wanted = { name: 'tool', version: '1.0.0', integrity };
+    const folderOf = (name: string) => ({ folder: `${folder.path}/${name}`, signal, offline: true });
+    const kept = (tag: string) => store.openTagged(tag);
+    await expect(downloadNpmPackage(wanted, { ...folderOf('closed'), kept })).rejects.toThrow(
+      'neither in the cache',
+    );
+    const sha256 = createHash('sha256').update(archive).digest('hex');
+    await store.keep(npmTag(wanted), [{ content: archive, sha256, title: 'tool@1.0.0' }]);
+    const before = requests;
+
+    const file = await downloadNpmPackage(wanted, { ...folderOf('closed'), kept });
+
+    expect(await readFile(file)).toEqual(archive);
+    expect(requests).toBe(before);
+    expect(await store.has(npmTag(wanted))).toBe(true);
+    expect(await store.open('0'.repeat(64))).toBeUndefined();
   });
 
   it('are unpacked as root, with plain modes, to where the recipe says', async () => {

@@ -143,6 +143,7 @@ describe('a source', () => {
   it('comes from our own store in a closed network, and from nowhere else', async () => {
     const kept = new Map([[sha256, content]]);
     const store = {
+      openTagged: async () => undefined,
       open: async (key: string) =>
         kept.has(key)
           ? (async function* () {
