@@ -109,6 +109,8 @@ function rolesLabel(roles: readonly Role[]): string {
   const described = roles.map((role) => [
     role.name,
     {
+      ...commandOf(role),
+      dir: role.workingDirectory,
       ...(role.ports.length === 0
         ? {}
         : { ports: role.ports.map((port) => `${port.port}/${port.scheme ?? port.protocol}`) }),
@@ -122,6 +124,11 @@ function rolesLabel(roles: readonly Role[]): string {
     },
   ]);
   return asciiJson(Object.fromEntries(described));
+}
+
+/** Every client that lists images reads their labels: a program as text in the arguments stays in the role's file alone. */
+function commandOf({ command }: Role): { command?: readonly string[] } {
+  return JSON.stringify(command).length > 2048 ? {} : { command };
 }
 
 /** JSON in printable ASCII: on one line everywhere, and the same however it is shown. */

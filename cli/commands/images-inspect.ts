@@ -6,6 +6,7 @@ import { isManifestType } from '../../oci/media-types.ts';
 import type { ImageReference } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { formatBytes, withoutControls } from '../text.ts';
+import { describeRoles } from './describe-roles.ts';
 
 export interface InspectedImage {
   readonly repository: string;
@@ -19,8 +20,10 @@ export interface InspectedImage {
   readonly layers?: readonly { digest: string; size: number }[];
   /** The image configuration's `config`: Env, Entrypoint, Cmd, Labels … */
   readonly config?: Readonly<Record<string, unknown>>;
-  /** As App.yaml declared them. */
-  readonly roles?: unknown;
+  /** As App.yaml declared them; of an index, those of its first image. */
+  readonly roles?: Readonly<Record<string, unknown>>;
+  /** What App.yaml says for the scheduler. */
+  readonly deploy?: Readonly<Record<string, unknown>>;
   /** Signatures and whatever else names it as its subject; the first hundred. */
   readonly referrers?: readonly { digest: string; artifactType?: string }[];
 }
@@ -52,7 +55,12 @@ export async function inspectImage(
       digest: child.digest,
       platform: child.platform === undefined ? 'unknown' : formatPlatformName(child.platform),
     }));
-    return { ...found, platforms };
+    const [first] = manifest.manifests;
+    return {
+      ...found,
+      platforms,
+      ...(first === undefined ? {} : await readFirst(registry, repository, first.digest)),
+    };
   }
   const layers = manifest.layers.map((layer) => ({ digest: layer.digest, size: layer.size }));
   const config =
@@ -60,8 +68,31 @@ export async function inspectImage(
       ? await readConfig(registry, repository, manifest.config.digest)
       : undefined;
   if (config === undefined) return { ...found, layers };
-  const roles = readRoles(config['Labels']);
-  return { ...found, layers, config, ...(roles === undefined ? {} : { roles }) };
+  return { ...found, layers, config, ...metadataOf(config['Labels']) };
+}
+
+/** What all images of an index have in common. */
+async function readFirst(
+  registry: Registry,
+  repository: string,
+  digest: Digest,
+): Promise<Pick<InspectedImage, 'roles' | 'deploy'>> {
+  try {
+    const { descriptor, bytes } = await registry.getManifest(repository, digest);
+    const { config } = parseManifest(bytes, isManifestType(descriptor.mediaType) ? descriptor.mediaType : '');
+    if (config?.mediaType.includes('image') !== true) return {};
+    return metadataOf((await readConfig(registry, repository, config.digest))?.['Labels']);
+  } catch (error) {
+    // A sparse index is an index still.
+    if (isOciError(error, 'MANIFEST_UNKNOWN')) return {};
+    throw error;
+  }
+}
+
+function metadataOf(labels: unknown): Pick<InspectedImage, 'roles' | 'deploy'> {
+  const roles = readLabel(labels, 'org.brickyard.roles');
+  const deploy = readLabel(labels, 'org.brickyard.deploy');
+  return { ...(roles === undefined ? {} : { roles }), ...(deploy === undefined ? {} : { deploy }) };
 }
 
 /** For people. */
@@ -83,7 +114,13 @@ export function describeImage(image: InspectedImage): readonly string[] {
     lines.push(`annotation   ${name}=${value}`);
   for (const { digest, artifactType } of image.referrers ?? [])
     lines.push(`referrer     ${digest}  ${artifactType ?? ''}`.trimEnd());
-  if (image.roles !== undefined) lines.push('roles', ...JSON.stringify(image.roles, null, 2).split('\n'));
+  for (const [name, value] of Object.entries(asObject(image.config?.['Labels']) ?? {})) {
+    if (!['org.brickyard.roles', 'org.brickyard.deploy'].includes(name))
+      lines.push(`label        ${name}=${String(value)}`);
+  }
+  if (image.roles !== undefined) lines.push(...describeRoles(image.roles));
+  for (const [name, value] of Object.entries(image.deploy ?? {}))
+    lines.push(`deploy       ${name}: ${typeof value === 'string' ? value : JSON.stringify(value)}`);
   return lines.map(withoutControls);
 }
 
@@ -121,8 +158,8 @@ async function readConfig(
   }
 }
 
-function readRoles(labels: unknown): unknown {
-  const text = asObject(labels)?.['org.brickyard.roles'];
+function readLabel(labels: unknown, name: string): Record<string, unknown> | undefined {
+  const text = asObject(labels)?.[name];
   return typeof text === 'string' ? parseObject(text) : undefined;
 }
 

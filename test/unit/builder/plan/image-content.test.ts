@@ -68,12 +68,31 @@ describe('imageContent', () => {
     expect(labels).toMatchObject({ team: 'web', 'org.brickyard.appname': 'shop' });
     expect(JSON.parse(labels['org.brickyard.roles'] ?? '')).toEqual({
       web: {
+        command: ['node', 'server.js', '--name', 'its $HOME'],
+        dir: '/home/shop/sub',
         ports: ['8080/http', '8081/udp'],
         healthcheck: { tcpPorts: [8080] },
         env: ['QUOTE'],
         user: 'app',
       },
-      job: { ports: ['8080/tcp'], healthcheck: { tcpPorts: [8080] }, user: 'app' },
+      job: {
+        command: ['/bin/sh', '-c', 'a && b'],
+        dir: '/home/shop',
+        ports: ['8080/tcp'],
+        healthcheck: { tcpPorts: [8080] },
+        user: 'app',
+      },
+    });
+  });
+
+  it('leaves a program in the arguments out of the label', async () => {
+    const long = 'x'.repeat(3000);
+    const { config } = imageContent(
+      await planOf(`appname: shop\nbase: nodejs:26\nentrypoints: {a: {commands: [sh, -c, ${long}]}}\n`),
+    );
+
+    expect(JSON.parse(config.labels['org.brickyard.roles'] ?? '')).toEqual({
+      a: { dir: '/home/shop', user: 'app' },
     });
   });
 

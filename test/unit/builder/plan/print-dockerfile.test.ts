@@ -29,7 +29,7 @@ ENV HOME="/home/shop"
 ENV A="x \\"y\\" \\$Z \\\\"
 LABEL l="v"
 LABEL org.brickyard.appname="shop"
-LABEL org.brickyard.roles="{\\"web\\":{\\"ports\\":[\\"80/tcp\\"],\\"healthcheck\\":{\\"tcpPorts\\":[80]},\\"user\\":\\"app\\"}}"
+LABEL org.brickyard.roles="{\\"web\\":{\\"command\\":[\\"node\\",\\"x\\"],\\"dir\\":\\"/home/shop\\",\\"ports\\":[\\"80/tcp\\"],\\"healthcheck\\":{\\"tcpPorts\\":[80]},\\"user\\":\\"app\\"}}"
 EXPOSE 80/tcp
 VOLUME ["/data"]
 STOPSIGNAL SIGTERM
