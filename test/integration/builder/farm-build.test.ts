@@ -205,7 +205,7 @@ describe('a push becomes an image', () => {
     expect((await farm.registry.resolveManifest('team/pay', 'main')).digest).not.toBe(digest);
     const tag = commit.slice(0, 12);
     expect((await farm.registry.resolveManifest('team/web', tag)).digest).toBe(web.digest);
-    const [build] = await farm.builder.builds.list();
+    const build = await endedBuild(farm);
     expect(build?.result).toMatchObject({
       repository: 'team/pay',
       images: [{ directory: 'services/pay' }, { directory: 'web', unchanged: true, digest: web.digest }],
