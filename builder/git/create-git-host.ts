@@ -14,7 +14,7 @@ import { installHooks } from './hooks.ts';
 import { createCommitImporter, removeAbandonedImports } from './import-commit.ts';
 import { announceOpenIntents } from './push-intents.ts';
 import { createPushSession, type PushSession } from './push-session.ts';
-import { readRefs } from './refs-document.ts';
+import { readRefs, type VersionedRefs } from './refs-document.ts';
 import { createRepositoryCache } from './repository-cache.ts';
 
 /** Bytes; below it a push is refused at once. */
@@ -54,6 +54,18 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
   const pushes = new Set<PushSession>();
   let closed = false;
 
+  /** A push first asks where refs are, which the store knows: packs that are missing here are fetched while git puts its own together. */
+  function readAhead(team: string, app: string): Promise<VersionedRefs> {
+    const opening = cache.open(team, app, { create: true }).then(
+      () => undefined,
+      // The push itself opens it once more, and tells.
+      (error: unknown) => log.warn({ err: error, team, app }, 'git cache could not be brought up to date'),
+    );
+    running.add(opening);
+    void opening.finally(() => running.delete(opening));
+    return readRefs(store, team, app);
+  }
+
   async function serve(...[request, response, identity]: Parameters<GitHost['handle']>): Promise<void> {
     const git = parseGitPath(request.url ?? '', request.method ?? '');
     if ('refused' in git) return answer(response, git.status, git.refused);
@@ -65,7 +77,10 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
     const type = refusedType(request, git);
     if (type !== undefined) return answer(response, 415, type);
     if (closed) return answer(response, 503, 'the server is stopping');
-    const refs = await cache.open(team, app, { create: writes });
+    const refs =
+      writes && git.advertisement
+        ? await readAhead(team, app)
+        : await cache.open(team, app, { create: writes });
     if (refs === undefined) {
       return answer(response, 404, `there is no repository ${team}/${app} yet: push to create it`);
     }

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
@@ -197,6 +198,8 @@ describe('git over HTTP', () => {
     const ours = await answer.text();
     const settings = ['receive.advertisePushOptions=true', 'safe.directory=*'].flatMap((one) => ['-c', one]);
     const folder = join(shop.cacheDir, 'repositories/team/app.git');
+    // The folder is made while git reads the answer.
+    await waitFor(() => existsSync(join(folder, 'packed-refs')), { what: 'the repository' });
     const theirs = await gitOk(
       work,
       ...settings,
