@@ -44,10 +44,11 @@ export interface RunningContainer {
   stop(): Promise<string>;
 }
 
-export async function startFarm(): Promise<TestFarm> {
+/** `env` is added to the server's environment. */
+export async function startFarm(env: Readonly<Record<string, string>> = {}): Promise<TestFarm> {
   const directory = await createTempDirectory('farm');
   const dockerd = await startDockerd();
-  const server = await startServer({ env: { BRICKYARD_BUILDER_ENGINE: dockerd.socketPath } });
+  const server = await startServer({ env: { BRICKYARD_BUILDER_ENGINE: dockerd.socketPath, ...env } });
   return createFarm({ directory, dockerd, server });
 }
 
@@ -82,10 +83,7 @@ export function createFarm(parts: Pick<TestFarm, 'directory' | 'dockerd' | 'serv
       const source = sourceOf(name);
       await mkdir(source, { recursive: true });
       await git(name, 'init', '--quiet', '--initial-branch=main');
-      for (const [path, content] of Object.entries(files)) {
-        await mkdir(dirname(join(source, path)), { recursive: true });
-        await writeFile(join(source, path), content);
-      }
+      await writeFiles(source, files);
       await git(name, 'add', '--all');
       await git(name, 'commit', '--quiet', '--allow-empty', '--message=change');
       return git(name, 'push', '--force', `${server.url}/git/${name}.git`, 'main');
@@ -99,14 +97,16 @@ export function createFarm(parts: Pick<TestFarm, 'directory' | 'dockerd' | 'serv
       return {
         id,
         url,
-        text: (path) =>
-          waitFor(async () => answerOf(`${await url()}${path}`), { what: image, timeoutMs: 60_000 }).catch(
+        async text(path) {
+          const address = `${await url()}${path}`;
+          const what = `${image} at ${path}`;
+          return waitFor(() => answerOf(address), { what, timeoutMs: 120_000 }).catch(
             async (error: unknown) => {
-              throw new Error(
-                `${String(error)}\n${await runOk('sh', ['-c', 'docker logs "$0" 2>&1', id], { env: dockerd.env })}`,
-              );
+              const logs = await runOk('sh', ['-c', 'docker logs "$0" 2>&1', id], { env: dockerd.env });
+              throw new Error(`${String(error)}\n${logs}`);
             },
-          ),
+          );
+        },
         async stop() {
           await docker('stop', '--time=20', id);
           const code = (await docker('inspect', '--format={{.State.ExitCode}}', id)).trim();
@@ -131,6 +131,16 @@ async function answerOf(url: string): Promise<string | undefined> {
     return answer.ok ? text : undefined;
   } catch {
     return undefined;
+  }
+}
+
+export async function writeFiles(
+  folder: string,
+  files: Readonly<Record<string, string | Uint8Array>>,
+): Promise<void> {
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), content);
   }
 }
 

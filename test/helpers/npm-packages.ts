@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { copyFile, readFile, stat } from 'node:fs/promises';
+import { access, copyFile, readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -18,6 +18,8 @@ interface LockedPackage {
   readonly version?: string;
   readonly integrity?: string;
   readonly dev?: boolean;
+  readonly os?: readonly string[];
+  readonly cpu?: readonly string[];
 }
 
 /**
@@ -25,27 +27,24 @@ interface LockedPackage {
  * containers reach: their engine's bridge, which leads nowhere else.
  */
 export async function serveNpmPackages(root: string, host: string): Promise<NpmPackages> {
-  const directory = await createTempDirectory('npm');
-  for (const name of ['package.json', 'package-lock.json', '.npmrc']) {
-    await copyFile(join(root, name), join(directory.path, name));
-  }
-  const options = { cwd: directory.path };
-  await runOk('npm', ['ci', '--omit=dev', '--ignore-scripts', '--prefer-offline'], options);
-  const cache = (await runOk('npm', ['config', 'get', 'cache'], options)).trim();
+  const cache = (await runOk('npm', ['config', 'get', 'cache'], { cwd: root })).trim();
   const lock = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, LockedPackage>;
   };
-  await directory.remove();
   const documents = new Map<string, Record<string, object>>();
   const archives = new Map<string, string>();
-  for (const [path, { version, integrity, dev }] of Object.entries(lock.packages)) {
+  for (const [path, { version, integrity, dev, os, cpu }] of Object.entries(lock.packages)) {
     if (dev === true || version === undefined || integrity === undefined) continue;
+    // For other machines: npm fetches them neither here nor there.
+    if (os?.includes(process.platform) === false || cpu?.includes(process.arch) === false) continue;
     const name = path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
     const archive = `/${name}/-/${version}.tgz`;
     const versions = documents.get(name) ?? {};
     documents.set(name, { ...versions, [version]: { name, version, dist: { integrity, tarball: archive } } });
     archives.set(archive, cachedFile(cache, integrity));
   }
+  // Whoever has installed this checkout has them already.
+  if (!(await allThere(archives.values()))) await fetchPackages(root);
   const server = createServer((request, response) => {
     const path = decodeURIComponent(request.url ?? '');
     const file = archives.get(path);
@@ -77,6 +76,24 @@ export async function serveNpmPackages(root: string, host: string): Promise<NpmP
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+async function allThere(files: Iterable<string>): Promise<boolean> {
+  try {
+    await Promise.all([...files].map((file) => access(file)));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Into npm's cache. */
+async function fetchPackages(root: string): Promise<void> {
+  await using directory = await createTempDirectory('npm');
+  for (const name of ['package.json', 'package-lock.json', '.npmrc']) {
+    await copyFile(join(root, name), join(directory.path, name));
+  }
+  await runOk('npm', ['ci', '--omit=dev', '--ignore-scripts', '--prefer-offline'], { cwd: directory.path });
 }
 
 /** npm keeps archives by their checksum, the hexadecimal form of which is their path. */
