@@ -170,10 +170,15 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
   };
 }
 
-/** Whether not even a small push would fit. */
+/** Whether not even a small push would fit. A folder that somebody has cleared away is made again as soon as it is needed. */
 async function isFull(folder: string): Promise<boolean> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize < leastFree;
+  try {
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize < leastFree;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 function hostOf(header: string | undefined): { host?: string } {

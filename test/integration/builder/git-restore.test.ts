@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createGitHost } from '../../../builder/git/create-git-host.ts';
@@ -44,6 +44,19 @@ describe('a repository that another machine has to bring back from the store', (
     expect(restored).toEqual([true, true]);
     await gitOk(folder, 'fsck', '--full', '--strict');
     expect(await gitOk(folder, 'cat-file', '-p', `${commit.trim()}:long.txt`)).toContain('one more');
+  });
+
+  it('is pushed to after all repositories were removed from the disk of a running server', async () => {
+    await using server = await serveGit({ ...shop, listener: createRecorder() });
+    const work = join(shop.path, 'work');
+    await rm(join(shop.cacheDir, 'repositories'), { recursive: true });
+    const next = await commitFiles(work, { 'more.txt': 'more' });
+
+    await gitOk(work, 'push', '-q', `${server.url}/git/team/app.git`, 'main:next');
+
+    const tree = await server.host.openTree('team', 'app', next.trim());
+    expect((await tree.entries()).map(({ path }) => path)).toContain('more.txt');
+    await tree.close();
   });
 
   it.each<[string, (id: string) => string, ((body: Buffer) => Buffer) | undefined, 'read' | 'refused']>([
