@@ -5,9 +5,9 @@ import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { createEmbeddedQueue, type EmbeddedQueueOptions } from '../../core/queue/embedded.ts';
 import type { JobQueue, JobWorker } from '../../core/queue/job-queue.ts';
 import { UserError } from '../../core/user-error.ts';
+import type { Digest } from '../../oci/digest.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { catalogTeam } from '../catalog/catalog.ts';
-import { putTags } from '../farm/set-tags.ts';
 import { createTagRecords } from '../farm/tag-records.ts';
 import { timeOrderedId } from '../git/time-ordered-id.ts';
 import type { PlannedBase } from '../plan/plan.ts';
@@ -16,11 +16,12 @@ import { createRebaser } from '../rebase/rebase-image.ts';
 import { baseKeyOf } from './base-key.ts';
 import { type BaseChannel, listBaseChannels, readChannel } from './base-tree.ts';
 import { createChannelStates } from './channel-state.ts';
-import { findDescendants } from './descendants.ts';
+import { channelsBehind } from './channels-behind.ts';
 import { type BasePlan, planBase } from './plan-base.ts';
 import { createWaveRunner } from './run-wave.ts';
 import type { PropagationSettings } from './settings.ts';
-import { type ChannelBehind, createChannelWatch } from './watch-channels.ts';
+import { type UndoWave, undoWaves } from './undo-waves.ts';
+import { createChannelWatch } from './watch-channels.ts';
 import { toWave, type Wave, type WaveImage, type WaveRequest } from './wave.ts';
 import { readWaveDocument } from './wave-store.ts';
 
@@ -55,15 +56,6 @@ export interface StartWaves {
   readonly canary?: number | undefined;
   readonly canaryWait?: number | undefined;
   readonly apps?: readonly string[] | undefined;
-  readonly by: string;
-}
-
-export interface UndoWave {
-  readonly name: string;
-  readonly channel?: string | undefined;
-  readonly wave?: string | undefined;
-  /** The channel itself goes back as well. Default false: new builds go on with what it names now. */
-  readonly moveChannel?: boolean | undefined;
   readonly by: string;
 }
 
@@ -137,33 +129,23 @@ export function createPropagation(deps: PropagationDeps): Propagation {
     return toWave(await queue.add({ id, payload: { ...request } }));
   }
 
-  /** The channels that have apps on another digest of theirs, each with that digest where all of them are on the same. */
-  async function behind(
-    channels: readonly BaseChannel[],
-    apps?: readonly string[],
-  ): Promise<readonly ChannelBehind[]> {
-    const nameOf = (base: { repository: string; channel: string }): string =>
-      `${base.repository}:${base.channel}`;
-    const names = new Set(channels.map(nameOf));
-    const descendants = await findDescendants({ registry, records }, (base) => names.has(nameOf(base)));
-    const stranger = apps?.find((app) => descendants.every(({ repository }) => repository !== app));
-    if (stranger !== undefined) {
-      throw new UserError(`${stranger} has no image that was built here on ${[...names].join(' or ')}`);
-    }
-    return channels.flatMap((channel) => {
-      const digests = new Set(
-        descendants
-          .filter(({ repository }) => apps?.includes(repository) ?? true)
-          .filter(({ base }) => nameOf(base) === nameOf(channel) && base.digest !== channel.digest)
-          .map(({ base }) => base.digest),
-      );
-      const [from] = digests;
-      if (from === undefined) return [];
-      return [{ channel, ...(digests.size === 1 ? { from } : {}) }];
-    });
+  /** A wave that does what a new one would do. */
+  async function runningWave(id: string | undefined, to: Digest): Promise<Wave | undefined> {
+    const job = id === undefined ? undefined : await queue.get(id);
+    if (job === undefined || job.finishedAt !== undefined) return undefined;
+    const wave = toWave(job);
+    return wave.request.to === to && wave.request.apps === undefined ? wave : undefined;
   }
 
-  const watch = createChannelWatch({ states, waves: queue, settings, log, now: clock, behind, enqueue });
+  const watch = createChannelWatch({
+    states,
+    waves: queue,
+    settings,
+    log,
+    now: clock,
+    behind: (channels) => channelsBehind({ registry, records }, channels),
+    enqueue,
+  });
 
   async function reconcile(): Promise<readonly Wave[]> {
     if (settings.mode === 'manual') return [];
@@ -194,12 +176,15 @@ export function createPropagation(deps: PropagationDeps): Propagation {
     },
 
     async start({ name, channel, canary, canaryWait, apps, by }) {
-      const channels = await behind(await channelsOf(name, channel), apps);
+      const channels = await channelsBehind({ registry, records }, await channelsOf(name, channel), apps);
       const group = timeOrderedId(clock());
       return Promise.all(
         channels.map(async ({ channel: base, from: below }) => {
           const { repository, digest } = base;
-          const handled = (await states.read(repository, base.channel))?.handled;
+          const state = await states.read(repository, base.channel);
+          const running = apps === undefined ? await runningWave(state?.wave, digest) : undefined;
+          if (running !== undefined) return running;
+          const handled = state?.handled;
           const from = handled === undefined || handled === digest ? below : handled;
           const wave = await enqueue(base, timeOrderedId(clock()), {
             by,
@@ -251,43 +236,11 @@ export function createPropagation(deps: PropagationDeps): Propagation {
       return { wave, images: (await readWaveDocument(store, id))?.images ?? [] };
     },
 
-    async undo({ name, channel, wave: wanted, moveChannel = false, by }) {
-      const waves = await listWaves(name, mostListed);
-      const undone = new Set(waves.map(({ request }) => request.undoes));
-      const candidates = waves.filter(
-        ({ id, request }) =>
-          request.kind === 'rebase' &&
-          (wanted === undefined ? !undone.has(id) : id === wanted) &&
-          (channel === undefined || request.channel === channel),
-      );
-      const [newest] = candidates;
-      if (newest === undefined) {
-        throw new UserError(
-          wanted === undefined
-            ? `there is no wave of ${name}${channel === undefined ? '' : `:${channel}`} that could be undone`
-            : `${name} has no wave ${wanted}`,
-        );
-      }
-      const chosen = candidates.filter(({ request }) => request.group === newest.request.group);
-      if (moveChannel) for (const { request } of chosen) await moveChannelBack(request);
+    async undo(options) {
+      const waves = await listWaves(options.name, mostListed);
       const group = timeOrderedId(clock());
-      return Promise.all(
-        chosen.map(async ({ id, request }) => {
-          const { repository, to, from } = request;
-          await states.update(repository, request.channel, (state) => {
-            if (state === undefined) return undefined;
-            const { pending: _, retryAt: __, starting: ___, ...rest } = state;
-            if (moveChannel && from !== undefined) return { ...rest, handled: from };
-            return { ...rest, undone: true };
-          });
-          return enqueue({ repository, channel: request.channel, digest: to }, timeOrderedId(clock()), {
-            kind: 'undo',
-            by,
-            group,
-            undoes: id,
-            ...(from === undefined ? {} : { from }),
-          });
-        }),
+      return undoWaves({ registry, states }, waves, options, (base, request) =>
+        enqueue(base, timeOrderedId(clock()), { ...request, group }),
       );
     },
 
@@ -347,14 +300,5 @@ export function createPropagation(deps: PropagationDeps): Propagation {
       group: last === undefined ? id : toWave(last).request.group,
       from: digest,
     });
-  }
-
-  async function moveChannelBack({ repository, channel, to, from }: WaveRequest): Promise<void> {
-    const now = await readChannel(registry, repository, channel);
-    if (from === undefined) throw new UserError(`nobody knows what ${repository}:${channel} named before`);
-    if (now?.digest !== to && now?.digest !== from) {
-      throw new UserError(`${repository}:${channel} moved on since; it stays where it is`);
-    }
-    await putTags(registry, repository, from, [channel]);
   }
 }

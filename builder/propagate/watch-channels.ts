@@ -1,19 +1,12 @@
 import type { Logger } from '../../core/log.ts';
 import type { JobQueue } from '../../core/queue/job-queue.ts';
-import type { Digest } from '../../oci/digest.ts';
 import { timeOrderedId } from '../git/time-ordered-id.ts';
 import type { BaseChannel } from './base-tree.ts';
 import type { ChannelStates, StartingWave } from './channel-state.ts';
+import type { ChannelBehind } from './channels-behind.ts';
 import { decideWave } from './decide-wave.ts';
 import type { PropagationSettings } from './settings.ts';
 import type { Wave, WaveRequest } from './wave.ts';
-
-/** A channel that has apps on another digest of it. */
-export interface ChannelBehind {
-  readonly channel: BaseChannel;
-  /** The digest that all of them are on; undefined: on several. */
-  readonly from?: Digest;
-}
 
 export interface ChannelWatch {
   /** Looks at each channel and starts the waves that are due. `settled`: whoever moved them says that it is done. */

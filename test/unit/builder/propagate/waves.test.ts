@@ -97,10 +97,11 @@ describe('a wave', () => {
     expect((await ended(propagation, await start(propagation))).outcomes).toEqual({ 'shop/app': 'rebased' });
   });
 
-  it('waits after its first apps, and undo then stops it there', async () => {
+  it('waits after its first apps, is not begun twice, and undo then stops it there', async () => {
     const { propagation, registry, before } = await setup(['a/app', 'b/app', 'c/app']);
     await pushBase(registry, 2);
     const waves = await start(propagation, { canary: 1, canaryWait: 3600 });
+    expect((await start(propagation)).map(({ id }) => id)).toEqual(waves.map(({ id }) => id));
     const first = async () => (await propagation.wave('jdk', waves[0]?.id ?? ''))?.images[0];
     await waitFor(async () => (await first())?.outcome === 'rebased', { what: 'the first app' });
 
