@@ -1,9 +1,13 @@
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import type { Build } from '../../../builder/farm/build-service.ts';
 import type { Authenticator } from '../../../core/auth/authenticator.ts';
 import type { Authorizer } from '../../../core/auth/authorizer.ts';
-import { isDigest } from '../../../oci/digest.ts';
+import { type Digest, isDigest } from '../../../oci/digest.ts';
+import { readTar } from '../../../oci/layer/tar-reader.ts';
 import type { Registry } from '../../../oci/registry.ts';
 import { waitFor } from '../../helpers/process.ts';
 import { appYaml, commitFiles, createWork, type Farm, pushBase, startFarm } from './farm-fixture.ts';
@@ -11,6 +15,20 @@ import { createWorkshop, git, gitOk } from './git-fixture.ts';
 
 async function tagsOf(farm: Farm, repository: string): Promise<readonly string[]> {
   return (await farm.registry.listTags(repository, { limit: 100 })).entries;
+}
+
+/** The files of the topmost layer, by their paths. */
+async function filesOf(farm: Farm, repository: string, tag: string): Promise<Record<string, string>> {
+  const { bytes } = await farm.registry.getManifest(repository, tag);
+  const { layers } = JSON.parse(bytes.toString()) as { layers: { digest: Digest }[] };
+  const { body } = await farm.registry.getBlob(repository, (layers.at(-1) as { digest: Digest }).digest);
+  const files: Record<string, string> = {};
+  for await (const { entry, body: content } of readTar(Readable.from([gunzipSync(await buffer(body))]))) {
+    const chunks: Buffer[] = [];
+    for await (const chunk of content) chunks.push(chunk);
+    files[entry.path] = Buffer.concat(chunks).toString();
+  }
+  return files;
 }
 
 /** The only build, when its record says how it ended: a little after its log does. */
@@ -210,6 +228,49 @@ describe('a push becomes an image', () => {
       repository: 'team/pay',
       images: [{ directory: 'services/pay' }, { directory: 'web', unchanged: true, digest: web.digest }],
     });
+  });
+
+  it('takes files as git has them: no filter, substitution or line end of .gitattributes counts (builder.md 6, row 17)', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm(shop);
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'));
+    await commitFiles(work, {
+      'a.txt': '$Format:%H$ $Id$\n',
+      '.gitattributes': '*.txt filter=evil export-subst ident text eol=crlf\nb.txt export-ignore\n',
+      'b.txt': 'b\n',
+    });
+
+    await git(work, 'push', `${farm.url}/git/team/app.git`, 'main');
+    const files = await filesOf(farm, 'team/app', 'main');
+
+    expect(files['home/app/a.txt']).toBe('$Format:%H$ $Id$\n');
+    expect(files['home/app/b.txt']).toBe('b\n');
+  });
+
+  it('says what to do about submodules and Git LFS pointers (rows 16 and 17)', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm(shop);
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'));
+    const url = `${farm.url}/git/team/app.git`;
+    await commitFiles(work, {
+      'model.bin': `version https://git-lfs.github.com/spec/v1\noid sha256:${'a'.repeat(64)}\nsize 9\n`,
+    });
+    const pointer = await git(work, 'push', url, 'main');
+    await gitOk(work, 'rm', '-q', 'model.bin');
+    await gitOk(work, 'update-index', '--add', '--cacheinfo', `160000,${'1'.repeat(40)},lib/x`);
+    await gitOk(work, 'commit', '-qm', 'submodule');
+
+    const submodule = await git(work, 'push', url, 'main');
+
+    expect(pointer.stderr).toMatch(
+      /✗ "model\.bin" cannot enter the image: it is a Git LFS pointer.*git lfs untrack/,
+    );
+    expect(submodule.stderr).toMatch(
+      /App\.yaml:1:1 error E024 "lib\/x" is a git submodule.*source: \{ exclude/,
+    );
+    await expect(farm.registry.resolveManifest('team/app', 'main')).rejects.toThrow();
   });
 
   it('names tags after branches and git tags, and refuses a clash', async () => {
