@@ -1,15 +1,19 @@
-import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../../../core/user-error.ts';
 import type { BaseFileSource } from '../base-file.ts';
-import { downloadNpmPackage, type NpmPackage, packNpmPackage } from '../npm/npm-package.ts';
-import { useGitArchive } from './fetch-git.ts';
-import { fetchMavenArtifacts, parseMavenCoordinate } from './fetch-maven.ts';
+import { downloadNpmPackage, type NpmPackage } from '../npm/npm-package.ts';
 import type { KeptSources } from './kept-sources.ts';
 import { type CatalogMirrors, mirrorAddresses } from './mirror-addresses.ts';
-import { createSourceCache, type ExpectedFile, hashFile, type SourceCache } from './source-cache.ts';
+import { createSourceCache, hashFile } from './source-cache.ts';
 import { createSourceClient, type SourceClient } from './source-client.ts';
+import {
+  attempt,
+  fromAddresses,
+  fromMaven,
+  fromOrigin,
+  type OriginContext,
+  type Wanted,
+} from './source-origins.ts';
 
 export interface SourceFetcherOptions {
   /** Keeps what was fetched between builds; may be removed at any time. */
@@ -20,6 +24,8 @@ export interface SourceFetcherOptions {
   /** Nothing but the cache and `store` is asked. Default false. */
   readonly offline?: boolean;
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Milliseconds for one file from one place. Default 30 minutes. */
+  readonly attemptMs?: number;
 }
 
 export interface FetchedSource {
@@ -42,21 +48,15 @@ export interface SourceFetcher {
   close(): void;
 }
 
-interface Wanted {
-  readonly source: BaseFileSource;
-  readonly expected: ExpectedFile;
-  /** What was tried in vain, for the person who has to do something about it. */
-  readonly attempts: string[];
-  file?: string;
-}
-
 /** Places of one kind asked at the same time. */
 const atOnce = 4;
+/** Milliseconds for one file from one place: 4 GiB at 2.5 MB/s. A server that drips bytes is as good as none. */
+const longestAttempt = 30 * 60_000;
 
 /** Asks in this order: the cache, our own store, the catalog's mirrors, the source's own place, its own mirrors. */
 export function createSourceFetcher(options: SourceFetcherOptions): SourceFetcher {
   const cache = createSourceCache(join(options.folder, 'sources'));
-  const { store } = options;
+  const { store, attemptMs = longestAttempt } = options;
   // Two mvn in one local repository damage it.
   let mavenTurn: Promise<unknown> = Promise.resolve();
   const clients = new Set<SourceClient>();
@@ -66,20 +66,23 @@ export function createSourceFetcher(options: SourceFetcherOptions): SourceFetche
     signal: AbortSignal,
     progress: () => void,
   ): Promise<void> {
-    const each = async (label: string, find: (one: Wanted) => Promise<string | undefined>): Promise<void> => {
+    const each = async (
+      label: string,
+      find: (one: Wanted, timed: AbortSignal) => Promise<string | undefined>,
+    ): Promise<void> => {
       await forEachAtOnce(
         wanted.filter(({ file }) => file === undefined),
         async (one) => {
-          await attempt(one, label, signal, () => find(one));
+          await attempt(one, label, { signal, attemptMs }, (timed) => find(one, timed));
           if (one.file !== undefined) progress();
         },
       );
     };
     await each('the cache', (one) => cache.find(one.expected));
     if (store !== undefined) {
-      await each('our own store', async ({ expected }) => {
+      await each('our own store', async ({ expected }, timed) => {
         const body = await store.open(expected.sha256);
-        return body === undefined ? undefined : cache.keep(expected, body, signal);
+        return body === undefined ? undefined : cache.keep(expected, body, timed);
       });
     }
     if (options.offline === true) return;
@@ -90,7 +93,7 @@ export function createSourceFetcher(options: SourceFetcherOptions): SourceFetche
       ...(options.env === undefined ? {} : { env: options.env }),
     });
     clients.add(client);
-    const context: OriginContext = { cache, client, folder: options.folder, signal };
+    const context: OriginContext = { cache, client, folder: options.folder, signal, attemptMs };
     try {
       await each('', (one) => fromAddresses(one, mirrorAddresses(one.source, options.mirrors), context));
       const turn = mavenTurn.then(() => fromMaven(wanted, context));
@@ -136,115 +139,6 @@ export function createSourceFetcher(options: SourceFetcherOptions): SourceFetche
       for (const client of clients) client.close();
     },
   };
-}
-
-interface OriginContext {
-  readonly cache: SourceCache;
-  readonly client: SourceClient;
-  readonly folder: string;
-  readonly signal: AbortSignal;
-}
-
-/** What `find` gives, or a line about why it failed. An abort is no attempt, and neither are faults of this machine's disk. */
-async function attempt(
-  one: Wanted,
-  label: string,
-  signal: AbortSignal,
-  find: () => Promise<string | undefined>,
-): Promise<void> {
-  try {
-    const file = await find();
-    if (file !== undefined) one.file = file;
-  } catch (error) {
-    signal.throwIfAborted();
-    if (['ENOSPC', 'EACCES', 'EROFS'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
-    const { message } = error as Error;
-    one.attempts.push(message.startsWith(label) ? message : `${label}: ${message}`);
-  }
-}
-
-async function fromAddresses(
-  one: Wanted,
-  addresses: readonly string[],
-  { cache, client, folder, signal }: OriginContext,
-): Promise<string | undefined> {
-  for (const address of addresses) {
-    await attempt(one, address, signal, async () => {
-      const { git } = one.source;
-      if (git === undefined) return cache.keep(one.expected, await client.get(address), signal);
-      return fromGit(one, { url: address, commit: git.commit }, { cache, client, folder, signal }, true);
-    });
-    if (one.file !== undefined) return one.file;
-  }
-  return undefined;
-}
-
-async function fromOrigin(one: Wanted, context: OriginContext): Promise<string | undefined> {
-  const { url, npm, git } = one.source;
-  if (url !== undefined) {
-    await attempt(one, url, context.signal, async () =>
-      context.cache.keep(one.expected, await context.client.get(url), context.signal),
-    );
-  } else if (git !== undefined) {
-    await attempt(one, git.url, context.signal, () => fromGit(one, git, context, false));
-  } else if (npm !== undefined) {
-    await attempt(one, npm, context.signal, () =>
-      inWorkFolder(context.folder, async (work) => {
-        const packed = await packNpmPackage(npm, work, context.signal);
-        return context.cache.keep(one.expected, createReadStream(packed), context.signal);
-      }),
-    );
-  }
-  return one.file;
-}
-
-function fromGit(
-  one: Wanted,
-  source: { readonly url: string; readonly commit: string },
-  { cache, folder, signal }: OriginContext,
-  trusted: boolean,
-): Promise<string> {
-  return inWorkFolder(folder, (work) =>
-    useGitArchive(
-      { url: source.url, revision: source.commit },
-      { folder: work, trusted, signal },
-      (archive) => cache.keep(one.expected, archive, signal),
-    ),
-  );
-}
-
-/** One run of mvn for all that are missing still. */
-async function fromMaven(wanted: readonly Wanted[], { cache, folder, signal }: OriginContext): Promise<void> {
-  const missing = wanted.filter(({ file, source }) => file === undefined && source.maven !== undefined);
-  if (missing.length === 0) return;
-  await inWorkFolder(folder, async (work) => {
-    let files: readonly string[];
-    try {
-      files = await fetchMavenArtifacts(
-        missing.map(({ source }) => parseMavenCoordinate(source.maven ?? '')),
-        { folder: work, localRepository: join(folder, 'maven'), signal },
-      );
-    } catch (error) {
-      signal.throwIfAborted();
-      for (const one of missing) one.attempts.push(`${one.source.maven}: ${(error as Error).message}`);
-      return;
-    }
-    for (const [index, one] of missing.entries()) {
-      await attempt(one, one.source.maven ?? '', signal, () =>
-        cache.keep(one.expected, createReadStream(files[index] ?? ''), signal),
-      );
-    }
-  });
-}
-
-async function inWorkFolder<T>(folder: string, use: (work: string) => Promise<T>): Promise<T> {
-  await mkdir(folder, { recursive: true });
-  const work = await mkdtemp(join(folder, 'fetch-'));
-  try {
-    return await use(work);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
 }
 
 function explain({ source, attempts }: Wanted, { offline, store }: SourceFetcherOptions): string {

@@ -1,6 +1,9 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { run } from '../../../cli/main.ts';
 import packageJson from '../../../package.json' with { type: 'json' };
+import { createTempDirectory } from '../../helpers/temp.ts';
 
 interface Outcome {
   code: number;
@@ -75,6 +78,35 @@ describe('brickyard', () => {
       expect(stderr).toContain(hint);
     },
   );
+
+  it('lints the catalog that ships, and one that stands on it, as JSON for machines', async () => {
+    const folder = await createTempDirectory('catalog');
+    try {
+      await mkdir(join(folder.path, 'ours'));
+      await writeFile(
+        join(folder.path, 'ours/base.yaml'),
+        'name: ours\nversion: "1"\nchannels: ["1"]\nparent: bse:12\n',
+      );
+
+      expect((await brickyard('base', 'lint')).code).toBe(0);
+      const { code, stdout, stderr } = await brickyard('base', 'lint', 'shipped', folder.path);
+      const { files } = JSON.parse(
+        (await brickyard('base', 'lint', '--json', 'shipped', folder.path)).stdout,
+      ) as {
+        files: readonly unknown[];
+      };
+
+      expect(code).toBe(1);
+      expect(stdout).toContain('ours/base.yaml:4:9 error E304');
+      expect(stdout).toContain('did you mean "base"?');
+      expect(stderr).toContain('1 error');
+      expect(files).toEqual([
+        { file: join(folder.path, 'ours/base.yaml'), faults: [expect.objectContaining({ code: 'E304' })] },
+      ]);
+    } finally {
+      await folder.remove();
+    }
+  });
 
   it('takes base images from --catalog, else from builder.catalog, else from those that ship', async () => {
     const configured = { BRICKYARD_BUILDER_CATALOG: '/none/a' };

@@ -40,7 +40,11 @@ const server = createServer((request, response) => {
     response.statusCode = 302;
     response.setHeader('location', '/round');
     response.end();
-  } else if (path === '/cut') {
+  } else if (path === '/drip') {
+    const drip = setInterval(() => response.write('x'), 20);
+    response.on('close', () => clearInterval(drip));
+  } else if (/^http:\/\/files\.invalid(?::80)?\/proxied$/.test(path)) response.end(content);
+  else if (path === '/cut') {
     response.setHeader('content-length', content.length);
     response.write('the');
     response.socket?.destroySoon();
@@ -138,6 +142,22 @@ describe('a source', () => {
     const source = { url: unreachable, size: content.length, mirrors: [`${mirror}/long`] };
 
     await expect(fetchOne(source)).rejects.toThrow('it is larger than 9 bytes');
+  });
+
+  it('is given up when it takes too long, even if bytes keep coming', async () => {
+    const mirrors = [`${mirror}/drip`, `${mirror}/good`];
+
+    expect(await fetchOne({ url: unreachable, mirrors }, { attemptMs: 300 })).toBe('the file\n');
+    await expect(
+      fetchOne({ url: unreachable, mirrors, sha256: 'a'.repeat(64) }, { attemptMs: 300 }),
+    ).rejects.toThrow(`${mirror}/drip: not done within 0.3 s`);
+  });
+
+  it('is asked of the proxy that the environment names', async () => {
+    const mirrors = { 'https://files.invalid/': ['http://files.invalid/'] };
+    const source = { url: 'https://files.invalid/proxied' };
+
+    expect(await fetchOne(source, { mirrors, env: { HTTP_PROXY: mirror } })).toBe('the file\n');
   });
 
   it('comes from our own store in a closed network, and from nowhere else', async () => {
