@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text as textOf } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createFileTree } from '../../../../builder/catalog/file-tree.ts';
 import { addNpmFiles, downloadNpmPackage, npmTag } from '../../../../builder/catalog/npm/npm-package.ts';
-import { runProgram } from '../../../../builder/catalog/run-program.ts';
+import { runProgram, useProgram } from '../../../../builder/catalog/run-program.ts';
 import { createKeptSources } from '../../../../builder/catalog/sources/kept-sources.ts';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
 import { createContentSpool } from '../../../../oci/layer/content-spool.ts';
@@ -153,6 +154,28 @@ describe('packages of the npm registry', () => {
       message: expect.stringContaining('npm failed'),
     });
     expect(await readdir(options.folder)).toEqual([]);
+  });
+});
+
+describe('what a program wrote', () => {
+  it('is there for a reader who begins when the program has long ended', async () => {
+    const pidFile = `${folder.path}/pid`;
+    const read = await useProgram(
+      'sh',
+      ['-c', `echo $$ >'${pidFile}'; echo text`],
+      { signal },
+      async (stdout) => {
+        const pid = await vi.waitFor(async () => {
+          const written = await readFile(pidFile, 'utf8');
+          expect(written).toMatch(/\n$/);
+          return Number(written);
+        });
+        await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow('ESRCH'));
+        return textOf(stdout);
+      },
+    );
+
+    expect(read).toBe('text\n');
   });
 });
 
