@@ -66,11 +66,22 @@ export function baseImageManifest(image: {
   readonly recipe: string;
   readonly config: Buffer;
 }): Buffer {
-  const { entry, base, below, layer } = image;
-  const { digest, size, mediaType } = layer;
-  const { file } = entry;
-  const annotations: Record<string, string> = {
-    [recipeAnnotation]: image.recipe,
+  const { digest, size, mediaType } = image.layer;
+  return encodeImageManifest({
+    config: image.config,
+    layers: [...(image.base?.layers ?? []), { mediaType, digest, size }],
+    annotations: baseImageAnnotations(image.entry, image.below, image.recipe),
+  });
+}
+
+/** Of an image, and of an index of images. */
+export function baseImageAnnotations(
+  { file }: CatalogEntry,
+  below: { readonly repository: string; readonly digest: string } | undefined,
+  recipe: string,
+): Record<string, string> {
+  return {
+    [recipeAnnotation]: recipe,
     'org.opencontainers.image.title': file.name,
     'org.opencontainers.image.version': file.version,
     ...given('org.opencontainers.image.description', file.description),
@@ -84,11 +95,6 @@ export function baseImageManifest(image: {
           'org.opencontainers.image.base.digest': below.digest,
         }),
   };
-  return encodeImageManifest({
-    config: image.config,
-    layers: [...(base?.layers ?? []), { mediaType, digest, size }],
-    annotations,
-  });
 }
 
 function deprecation({ deprecation: stated }: BaseFile): string | undefined {

@@ -11,6 +11,7 @@ import type { LevelSandbox } from '../engines/level-sandbox.ts';
 import { BaseImagesFailed, type LevelFailure } from './base-images-failed.ts';
 import { buildLevel, type LevelImageBuilt } from './build-level.ts';
 import { type CatalogEntry, catalogFaultsError, findEntry, lineOf } from './catalog.ts';
+import { checkArchitectures } from './choose-architectures.ts';
 import { createDebianDownloads } from './debian/downloads.ts';
 import { createKeptDownloads } from './debian/kept-downloads.ts';
 import { type BaseImageProgress, EngineMissing, type LevelContext } from './level-context.ts';
@@ -32,6 +33,8 @@ export interface BuildBaseImagesOptions {
   readonly update?: boolean;
   /** Debian's name of the architecture. Default: this machine's. */
   readonly architecture?: string;
+  /** Several make an index of images. Default: those of the image that is there, else `architecture`. */
+  readonly architectures?: readonly string[];
   /** Sources, packages of npm and of Debian come from the cache and `sourcesRepository` only, see `mirrorSources`. Default false: it is only asked first. */
   readonly offline?: boolean;
   /** The container engine, asked for when the first level needs it. Default: there is none. */
@@ -68,6 +71,7 @@ const shownLines = 25;
  * those of the registry.
  */
 export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<readonly BuiltBaseImage[]> {
+  checkArchitectures(options.architectures);
   const { all, wanted, mirrors } = await wantedEntries(options);
   const controller = new AbortController();
   const output = createOutput();
@@ -108,7 +112,8 @@ export async function buildBaseImages(options: BuildBaseImagesOptions): Promise<
   options.signal?.throwIfAborted();
   if (fatal !== undefined) throw fatal.error;
   const held = await moveGroups({ wanted, built, failures }, options.registry);
-  const images = built.map(toResult);
+  const inOrder = wanted.flatMap((entry) => built.filter((image) => image.entry === entry));
+  const images = inOrder.map(toResult);
   if (failures.size > 0) throw new BaseImagesFailed([...failures.values()], images, held);
   return images;
 }
@@ -176,6 +181,7 @@ function createContext(
     registry,
     cacheDir,
     architecture: options.architecture ?? (process.arch === 'x64' ? 'amd64' : process.arch),
+    architectures: options.architectures,
     update: options.update === true,
     signal: AbortSignal.any([own.failed, ...(options.signal === undefined ? [] : [options.signal])]),
     readBase: createBaseImageReader(registry),

@@ -20,8 +20,10 @@ export interface BaseImageProgress {
 export interface LevelContext {
   readonly registry: Registry;
   readonly cacheDir: string;
-  /** `amd64`, `arm64`. */
+  /** That of this machine, or that of the image which is made: `amd64`, `arm64`. */
   readonly architecture: string;
+  /** Those that were asked for; undefined = those of the image that is there, else this machine's. */
+  readonly architectures: readonly string[] | undefined;
   readonly update: boolean;
   readonly signal: AbortSignal;
   readonly readBase: BaseImageReader;

@@ -21,6 +21,7 @@ interface BuildFlags {
   readonly catalog?: readonly string[];
   readonly update?: boolean;
   readonly offline?: boolean;
+  readonly architectures?: string;
 }
 
 /** `base build [NAME…]` */
@@ -33,6 +34,10 @@ export function registerBaseBuild(base: Command, context: CliContext): void {
       'take everything from what "base mirror" kept on the server, and nothing from elsewhere',
     )
     .option('--update', 'look for newer packages also where the catalog is unchanged')
+    .option(
+      '--architectures <list>',
+      "amd64,arm64: one image for each, under one index (default: those it has, else this machine's)",
+    )
     .option(...catalogOption)
     .option('--server <url>', 'server to talk to (default: BRICKYARD_SERVER or this machine)')
     .option('--json', 'print JSON')
@@ -51,6 +56,7 @@ export function registerBaseBuild(base: Command, context: CliContext): void {
               cacheDir: baseImageCache(cacheRoot(context)),
               update: flags.update === true,
               offline,
+              ...(flags.architectures === undefined ? {} : { architectures: flags.architectures.split(',') }),
               sandbox: () => openLevelSandbox(context, registry),
               signal,
               onProgress: showBaseImages(progress),

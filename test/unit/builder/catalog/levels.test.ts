@@ -50,16 +50,34 @@ async function writeEntry(name: string, keys: string, script?: string): Promise<
   if (script !== undefined) await writeFile(join(directory, 'static.sh'), `#!/bin/sh\n${script}\n`);
 }
 
-/** An image of the bottom entry that counts as built from its recipe: nothing has to be downloaded. */
-async function pushBottom(): Promise<void> {
+/** An image of the bottom entry, or an index of several, that counts as built from its recipe: nothing has to be downloaded. */
+async function pushBottom(architectures: readonly string[] = [architecture]): Promise<void> {
   const [entry] = (await loadCatalog(join(folder.path, 'catalog'))).entries;
   if (entry === undefined) throw new Error('the catalog is empty');
-  const { config, layers, manifest } = await createImage([[]], {}, architecture);
-  for (const blob of [config, ...layers]) await registry.putBlob('baseimages/base', digestOf(blob), blob);
-  const recipe = recipeKey({ entry, staticFiles: [], parent: undefined, architecture });
+  const recipe = recipeKey({
+    entry,
+    staticFiles: [],
+    parent: undefined,
+    architecture: architectures.join('+'),
+  });
   const annotations = { 'org.brickyard.base.recipe': recipe };
-  const bytes = Buffer.from(JSON.stringify({ ...JSON.parse(manifest.toString()), annotations }));
-  await registry.putManifest('baseimages/base', '1', bytes, mediaTypes.ociManifest);
+  const manifests: object[] = [];
+  for (const each of architectures) {
+    const { config, layers, manifest } = await createImage([[]], {}, each);
+    for (const blob of [config, ...layers]) await registry.putBlob('baseimages/base', digestOf(blob), blob);
+    const bytes = Buffer.from(JSON.stringify({ ...JSON.parse(manifest.toString()), annotations }));
+    await registry.putManifest('baseimages/base', '1', bytes, mediaTypes.ociManifest);
+    const platform = { os: 'linux', architecture: each };
+    manifests.push({
+      mediaType: mediaTypes.ociManifest,
+      digest: digestOf(bytes),
+      size: bytes.length,
+      platform,
+    });
+  }
+  if (manifests.length === 1) return;
+  const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests, annotations };
+  await registry.putManifest('baseimages/base', '1', Buffer.from(JSON.stringify(index)), mediaTypes.ociIndex);
 }
 
 /** A script "runs" by leaving one file that holds it; a test command fails when it is `false`. */
@@ -202,6 +220,34 @@ describe('levels', () => {
     expect(notes).toEqual([
       'plain:1: nothing was tried, as no container engine answers to run its smoke test',
     ]);
+  });
+
+  it('are an index of images for several architectures where no script runs, and stay one', async () => {
+    await pushBottom(['amd64', 'arm64']);
+    await writeEntry('plain', 'parent: base:1');
+    await writeEntry('jdk', 'parent: base:1', 'run');
+    await writeEntry('tomcat', 'parent: jdk:1');
+    const notes: string[] = [];
+
+    const first = await build({ architectures: ['amd64', 'arm64'], log: (line) => notes.push(line) });
+    const again = await build();
+
+    const plain = await registry.getManifest('baseimages/plain', 'new');
+    const { kind, manifests, annotations } = parseManifest(plain.bytes, plain.descriptor.mediaType);
+    expect(kind).toBe('index');
+    expect(manifests.map(({ platform }) => platform?.architecture)).toEqual(['amd64', 'arm64']);
+    expect(annotations).toMatchObject({ 'org.opencontainers.image.base.digest': first[0]?.digest });
+    expect((await registry.resolveManifest('baseimages/jdk', '1')).mediaType).toBe(mediaTypes.ociManifest);
+    expect(notes.sort()).toEqual([
+      'jdk:1: no image for arm64: its script runs on amd64, the architecture of this machine',
+      'tomcat:1: no image for arm64: jdk:1 has none (base build jdk:1 --architectures …)',
+    ]);
+    expect(again.map(({ built: anew, digest }) => [anew, digest])).toEqual(
+      first.map(({ digest }) => [false, digest]),
+    );
+    await writeEntry('only', 'parent: jdk:1\narchitectures: [arm64]');
+    await expect(build()).rejects.toThrow('only:1 cannot be made for arm64: jdk:1 has none');
+    await expect(build({ architectures: ['x86'] })).rejects.toThrow('no base images can be made for "x86"');
   });
 
   it('miss a file that their test names, which takes no engine', async () => {
