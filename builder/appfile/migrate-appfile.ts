@@ -1,8 +1,7 @@
 import { type DocumentFault, hasErrors, type SourceDocument } from '../../core/document/document.ts';
-import { parseEditableDocument } from '../../core/document/parse-document.ts';
-import { detectFormat, type EruFormat } from './eru/detect-format.ts';
+import type { EruFormat } from './eru/detect-format.ts';
 import { mapEruDocument } from './eru/map-document.ts';
-import { type AppFileOptions, type AppFileParser, maxAppFileBytes, parseAppFile } from './parse-appfile.ts';
+import { type AppFileOptions, type AppFileParser, parseAppFile, readDocument } from './parse-appfile.ts';
 
 export interface Migration {
   readonly format: 'v1' | EruFormat;
@@ -20,8 +19,7 @@ export function migrateAppFile(
   options: AppFileOptions & { /** For many files: one that is kept. */ parse?: AppFileParser } = {},
 ): Migration {
   const { faults, document } = (options.parse ?? parseAppFile)(file, input, options);
-  const editable = parseEditableDocument(file, input, { maxBytes: maxAppFileBytes });
-  const format = hasErrors(editable.document.faults) ? 'v1' : detectFormat(editable.document.value);
+  const { editable, format } = readDocument(file, input);
   if (hasErrors(faults)) return { format, faults, document };
   if (format === 'v1') return { format, faults, document, text: editable.document.text };
   const text = mapEruDocument(editable, format, options)?.print();

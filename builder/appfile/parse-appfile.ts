@@ -1,11 +1,11 @@
 import { createSchemaChecker, sortFaults } from '../../core/document/check-schema.ts';
 import { type DocumentFault, hasErrors, type SourceDocument } from '../../core/document/document.ts';
-import { parseEditableDocument } from '../../core/document/parse-document.ts';
+import { type EditableDocument, parseEditableDocument } from '../../core/document/parse-document.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
 import type { AppFile, AppFileResult } from './appfile.ts';
 import { checkAppFile } from './check-appfile.ts';
 import { appFileCodes } from './codes.ts';
-import { detectFormat } from './eru/detect-format.ts';
+import { detectFormat, type EruFormat } from './eru/detect-format.ts';
 import { mapEruDocument } from './eru/map-document.ts';
 import { checkLegacy, isMap } from './legacy.ts';
 import { appFileNames } from './names.ts';
@@ -31,9 +31,8 @@ export type AppFileParser = (
 export function createAppFileParser(): AppFileParser {
   const check = createSchemaChecker(appFileSchema);
   return (file, input, options = {}) => {
-    const editable = parseEditableDocument(file, input, { maxBytes: maxAppFileBytes });
+    const { editable, format } = readDocument(file, input);
     const readable = !hasErrors(editable.document.faults);
-    const format = readable ? detectFormat(editable.document.value) : 'v1';
     const mapped = format === 'v1' ? undefined : mapEruDocument(editable, format, options);
     const document = mapped?.document ?? editable.document;
     // What the mapping only tells of may not hide a fault at the same place.
@@ -51,6 +50,19 @@ export function createAppFileParser(): AppFileParser {
       locate: (path, message) => document.fault(path, message),
     };
   };
+}
+
+/** The document and its format; v1 for what cannot be read. Merge keys are of YAML 1.1, which only the formats of Eru were written in. */
+export function readDocument(
+  file: string,
+  input: Uint8Array | string,
+): { editable: EditableDocument; format: 'v1' | EruFormat } {
+  const editable = parseEditableDocument(file, input, { maxBytes: maxAppFileBytes });
+  if (!hasErrors(editable.document.faults))
+    return { editable, format: detectFormat(editable.document.value) };
+  const merging = parseEditableDocument(file, input, { maxBytes: maxAppFileBytes, mergeKeys: true });
+  const format = hasErrors(merging.document.faults) ? 'v1' : detectFormat(merging.document.value);
+  return format === 'v1' ? { editable, format } : { editable: merging, format };
 }
 
 /** `createAppFileParser` for a single file. */

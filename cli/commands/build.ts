@@ -66,7 +66,10 @@ async function build(context: CliContext, path: string, flags: BuildFlags): Prom
     : await api.call<BuildView>('GET', `/api/v1/builds/${id}`);
   if (flags.json === true) context.stdout(`${JSON.stringify(result, undefined, 2)}\n`);
   else if (!flags.wait) context.stdout(`${id}\n`);
-  else if (result.image !== undefined) context.stdout(`${result.image.reference}@${result.image.digest}\n`);
+  else {
+    const images = result.images ?? (result.image === undefined ? [] : [result.image]);
+    for (const { reference, digest } of images) context.stdout(`${reference}@${digest}\n`);
+  }
   if (flags.wait && (result.state === 'failed' || result.state === 'cancelled')) {
     throw new UserError(`the build ${describeEnd(result)}`);
   }

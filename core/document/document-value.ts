@@ -6,6 +6,8 @@ import { keyText } from './document-place.ts';
 export interface Conversion {
   readonly maxDepth: number;
   readonly maxValues: number;
+  /** Merge keys (`<<`, of YAML 1.1) are carried out instead of refused. */
+  readonly mergeKeys: boolean;
   readonly anchors: Map<string, Node>;
   /** Takes a fault at an offset of the text. */
   readonly add: (
@@ -78,10 +80,18 @@ export function toValue(root: Node, conversion: Conversion): unknown {
     depth: number,
   ) {
     const result = Object.create(null) as Record<string, unknown>;
+    const merged: Record<string, unknown>[] = [];
     for (const { key: keyNode, value: valueNode } of node.items) {
       const key = keyText(keyNode);
       if (key === undefined) {
         fail((keyNode as Node | null) ?? node, 'a key must be text', path, 'put the key in quotes');
+        continue;
+      }
+      if (key === '<<' && conversion.mergeKeys) {
+        const from = valueNode === null ? null : convert(valueNode as Node, [...path, key], depth + 1);
+        const maps = Array.isArray(from) ? (from as unknown[]) : [from];
+        if (maps.every(isValueMap)) merged.push(...maps);
+        else fail(keyNode as Node, 'a merge key (<<) takes a map or a list of maps', path);
         continue;
       }
       if (key === '<<') {
@@ -103,6 +113,11 @@ export function toValue(root: Node, conversion: Conversion): unknown {
       Object.defineProperty(result, key, { value, enumerable: true, configurable: true, writable: true });
       if (stopped) break;
     }
+    // What a map says itself wins wherever it stands, and the earlier of two merged ones.
+    for (const [key, value] of merged.flatMap((from) => Object.entries(from))) {
+      if (Object.hasOwn(result, key)) continue;
+      Object.defineProperty(result, key, { value, enumerable: true, configurable: true, writable: true });
+    }
     return result;
   }
 
@@ -117,6 +132,10 @@ export function toValue(root: Node, conversion: Conversion): unknown {
   }
 
   return convert(root, [], 0);
+}
+
+function isValueMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function clip(text: string): string {

@@ -9,7 +9,7 @@ import {
 
 import { documentCodes, maxFaults } from './document-codes.ts';
 import { find, lookUp } from './document-place.ts';
-import { toValue } from './document-value.ts';
+import { type Conversion, toValue } from './document-value.ts';
 
 export interface DocumentLimits {
   /** Default 256 KiB. */
@@ -18,6 +18,8 @@ export interface DocumentLimits {
   readonly maxDepth?: number;
   /** Values after aliases were written out, which bounds an alias bomb. Default 100 000. */
   readonly maxValues?: number;
+  /** Merge keys (`<<`) are carried out; default false: they are faults. */
+  readonly mergeKeys?: boolean;
 }
 
 /**
@@ -66,7 +68,11 @@ export function parseEditableDocument(
     return unreadable();
   }
   const maxDepth = limits.maxDepth ?? 20;
-  const conversion = { maxDepth, maxValues: limits.maxValues ?? 100_000 };
+  const conversion = {
+    maxDepth,
+    maxValues: limits.maxValues ?? 100_000,
+    mergeKeys: limits.mergeKeys ?? false,
+  };
   const tree = compose(source, text, maxDepth);
   if (tree === undefined) return unreadable();
   return {
@@ -182,7 +188,7 @@ function createSource(file: string, text: string) {
     },
     finish(
       root: Node | undefined,
-      limits: { maxDepth: number; maxValues: number } | undefined,
+      limits: Pick<Conversion, 'maxDepth' | 'maxValues' | 'mergeKeys'> | undefined,
     ): SourceDocument {
       let value: unknown;
       if (root !== undefined && limits !== undefined) {

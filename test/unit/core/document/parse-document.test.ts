@@ -90,6 +90,18 @@ describe('parseDocument refuses, with the place', () => {
     expect(places(text)[0]).toMatch(/E004 maps and lists are nested more than 20 levels deep/);
   });
 
+  it('a bomb of merge keys, before it takes memory', () => {
+    const levels = Array.from({ length: 12 }, (_, level) => {
+      const from = Array(9).fill(`*a${level}`).join(', ');
+      return `a${level + 1}: &a${level + 1}\n  <<: [${from}]\n  k${level}: 1\n`;
+    });
+    const started = performance.now();
+    const { faults } = parseDocument('f', `a0: &a0 {x: 1}\n${levels.join('')}`, { mergeKeys: true });
+
+    expect(faults.map(({ code }) => code)).toContain('E004');
+    expect(performance.now() - started).toBeLessThan(2_000);
+  });
+
   it('an alias bomb, before it takes memory', () => {
     const levels = Array.from('bcdefghij', (name, index) => {
       const inner = Array(10).fill(`*${'abcdefghij'[index]}`).join(',');

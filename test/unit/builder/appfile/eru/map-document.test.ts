@@ -109,6 +109,26 @@ describe('the top of a file of Eru', () => {
     expect(plan?.test?.commands).toEqual(['./runtest.sh']);
   });
 
+  const merging =
+    'appname: shop\nbase: nodejs:26\nsubscribers: x\nentrypoints:\n  web: &web {cmd: a, mem_limit: 1048576, env: {A: b}}\n  job: {cmd: j, <<: *web, env: {C: d}}\n';
+
+  it('carries merge keys out, as the YAML of its time did', () => {
+    expect(meaningOf(merging).entrypoints).toMatchObject({
+      web: { cmd: 'a', env: { A: 'b' }, resources: { memory: '1MB' } },
+      job: { cmd: 'j', env: { C: 'd' }, resources: { memory: '1MB' } },
+    });
+    expect(
+      meaningOf(merging.replace('*web', '[{mem_limit: 0}, *web]')).entrypoints['job'],
+    ).not.toHaveProperty('resources');
+  });
+
+  it.each([
+    ['a file of v1', merging.replace('subscribers: x\n', '').replace(', mem_limit: 1048576', '')],
+    ['what is no map', merging.replace('*web', '5')],
+  ])('refuses merge keys in %s', (_, text) => {
+    expect(faultsOf(text).join('\n')).toMatch(/error E004 .*merge keys? \(<<\)/);
+  });
+
   it('accepts "_" in the name of an application with a warning', () => {
     const faults = faultsOf(
       'appname: old_shop\nbase: nodejs:26\nmeta: {a: b}\nentrypoints: {web: {cmd: x}}\n',
