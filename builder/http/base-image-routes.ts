@@ -16,7 +16,7 @@ import {
 } from './base-image-views.ts';
 
 const errorSchema = Type.Object({ error: Type.Object({ code: Type.String(), message: Type.String() }) });
-const failures = { 401: errorSchema, 403: errorSchema, 404: errorSchema, 409: errorSchema };
+const failures = { 400: errorSchema, 401: errorSchema, 403: errorSchema, 404: errorSchema, 409: errorSchema };
 const channelSchema = Type.Optional(
   Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$', description: 'Default: every channel.' }),
 );
@@ -154,6 +154,7 @@ export function createBaseImageRoutes(options: BaseImageRoutesOptions): FastifyP
           body: rebaseBody,
           response: { 202: wavesSchema, ...failures },
         },
+        preValidation: refuseUnknown(rebaseBody),
       },
       async (request, reply) => {
         const caller = await allowed(request, reply, 'build');
@@ -238,6 +239,7 @@ export function createBaseImageRoutes(options: BaseImageRoutesOptions): FastifyP
           body: undoBody,
           response: { 202: wavesSchema, ...failures },
         },
+        preValidation: refuseUnknown(undoBody),
       },
       async (request, reply) => {
         const caller = await allowed(request, reply, 'build');
@@ -249,6 +251,18 @@ export function createBaseImageRoutes(options: BaseImageRoutesOptions): FastifyP
         });
       },
     );
+  };
+}
+
+/** Fastify drops what a schema does not know: `app` for `apps` would start a wave over all of them. */
+function refuseUnknown(schema: { readonly properties: object }) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
+    const names = typeof request.body === 'object' && request.body !== null ? Object.keys(request.body) : [];
+    const unknown = names.find((name) => !Object.hasOwn(schema.properties, name));
+    if (unknown === undefined) return undefined;
+    const known = Object.keys(schema.properties).join(', ');
+    problem(reply, 400, 'INVALID', `"${unknown.slice(0, 100)}" is not known here; known are ${known}`);
+    return reply;
   };
 }
 

@@ -337,6 +337,7 @@ describe('a base image that changed', () => {
     expect((await post(farm, 'changed')).status).toBe(403);
     rights.add('build baseimages/nodejs');
     expect([(await post(farm, 'rebase')).status, (await post(farm, 'undo')).status]).toEqual([202, 409]);
+    expect((await post(farm, 'rebase', { app: ['a/app'] })).status).toBe(400);
   });
 
   it('is planned, brought to apps and undone at the terminal', async () => {
