@@ -1,16 +1,21 @@
 import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { Readable } from 'node:stream';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseAppFile } from '../../../builder/appfile/parse-appfile.ts';
 import { createAssembler } from '../../../builder/engines/assembler.ts';
 import { createDockerEngine, type DockerEngine } from '../../../builder/engines/docker.ts';
 import type { BuildPlan } from '../../../builder/plan/plan.ts';
+import { planBuild } from '../../../builder/plan/plan-build.ts';
 import type { SourceTree } from '../../../builder/plan/source-tree.ts';
 import { createSilentLogger } from '../../../core/log.ts';
 import { JobFailed } from '../../../core/queue/job-queue.ts';
 import { type Digest, parseDigest } from '../../../oci/digest.ts';
 import { readTar } from '../../../oci/layer/tar-reader.ts';
 import type { Registry } from '../../../oci/registry.ts';
+import { nodeApp } from '../../e2e/chain-apps.ts';
 import { startDockerd, type TestDockerd } from '../../helpers/dockerd.ts';
 import type { TestImage } from '../../helpers/image.ts';
 import { createBusyboxImage, createPlan, createSource, serveImages } from './docker-fixtures.ts';
@@ -63,6 +68,22 @@ describe("the assembler's image and the engine's build of the generated Dockerfi
     const { build: _, ...plan } = richPlan();
 
     await expectEqualImages(plan, createSource(files));
+  });
+
+  // Those whose commands need no compiler and no package from elsewhere; their base is another one here.
+  it.each([
+    ['the demo', () => readSample('scripts/demo/app')],
+    ['the Node app of the chain', () => nodeApp],
+  ])('for %s', async (_, sample) => {
+    const sources = sample();
+    const planned = await planBuild({
+      appfile: parseAppFile('App.yaml', Buffer.from(sources['App.yaml'] ?? '')),
+      team: 'team',
+      resolveBase: async () => richPlan().base,
+    });
+    if (planned.plan === undefined) throw new Error('the sample has no plan');
+
+    await expectEqualImages(planned.plan, createSource(sources));
   });
 
   it('for an app whose build commands leave the whole workspace', async () => {
@@ -143,6 +164,18 @@ function richPlan(): BuildPlan {
   };
 }
 
+function readSample(folder: string): Record<string, string> {
+  const names = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
+  return Object.fromEntries(
+    names.map(({ parentPath, name }) => {
+      const path = join(parentPath, name);
+      return [relative(folder, path), readFileSync(path, 'utf8')];
+    }),
+  );
+}
+
 async function expectEqualImages(
   plan: BuildPlan,
   source: SourceTree,
@@ -214,7 +247,18 @@ async function readImage(
   const { Env, Entrypoint, Cmd, User, WorkingDir, Labels, ExposedPorts, StopSignal, Volumes } = config;
   return {
     files,
-    config: { Env, Entrypoint, Cmd, User, WorkingDir, Labels, ExposedPorts, StopSignal, Volumes },
+    // The engine writes null where there is nothing.
+    config: {
+      Env,
+      Entrypoint,
+      Cmd,
+      User,
+      WorkingDir,
+      Labels,
+      ExposedPorts,
+      StopSignal,
+      Volumes: Volumes ?? undefined,
+    },
   };
 }
 
