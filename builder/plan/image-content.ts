@@ -1,5 +1,6 @@
 import type { BuildPlan, Role } from './plan.ts';
 import { roleFile } from './role-file.ts';
+import { volumeDirectories } from './volume-directories.ts';
 
 /** The user and group `app` of every base image. */
 export const appUser = 10_001;
@@ -10,6 +11,8 @@ export interface ImageContent {
   readonly files: readonly GeneratedFile[];
   /** Files of the source that are laid to another place, root's own as well. */
   readonly copies: readonly CopiedFile[];
+  /** Empty directories of the app's, absolute; one that is there already is not touched. */
+  readonly directories: readonly string[];
   readonly config: ConfigChange;
 }
 
@@ -62,12 +65,14 @@ export function imageContent(plan: BuildPlan): ImageContent {
     volumes: plan.volumes,
     stopSignal: plan.stopSignal,
   };
+  const directories = volumeDirectories(plan.volumes);
   const environment = { APP_NAME: plan.appname, HOME: plan.directory, ...plan.environment };
   const user = (role: Role): string => (role.user === 'root' ? '0:0' : `${appUser}:${appUser}`);
   if (!plan.base.launcher) {
     return {
       files: [],
       copies: [],
+      directories,
       config: {
         ...common,
         user: user(first),
@@ -92,6 +97,7 @@ export function imageContent(plan: BuildPlan): ImageContent {
       plan.runtimeScript === undefined
         ? []
         : [{ path: '/etc/appimg/runtime.sh', mode: 0o755, uid: 0, gid: 0, source: plan.runtimeScript }],
+    directories,
     config: {
       ...common,
       // The launcher gives up root itself for the roles that do not ask for it.

@@ -61,6 +61,8 @@ export function printDockerfile(plan: BuildPlan, options: DockerfileOptions): st
   if (content.files.length + content.copies.length > 0) {
     lines.push(`COPY --chown=0:0 ${json(['appimg/', '/etc/appimg/'])}`);
   }
+  for (const directory of content.directories)
+    lines.push(`COPY ${owner} ${json(['volume/', `${directory}/`])}`);
   for (const [name, value] of Object.entries(config.environment))
     lines.push(`ENV ${key(name)}=${quoted(value)}`);
   for (const [name, value] of Object.entries(config.labels))
@@ -121,6 +123,9 @@ export function dockerfileContext(plan: BuildPlan, options: { built?: boolean } 
         part,
       })),
       ...(workspace ? [{ prefix: 'workspace/', selection: workspaceSelection(plan) }] : []),
+      ...(content.directories.length === 0
+        ? []
+        : [{ prefix: 'volume/', selection: { include: [], exclude: [] } }]),
     ],
   };
 }

@@ -38,7 +38,8 @@ export function createLayerMaker(deps: {
           : await readOutputs(input.outputs, { directory, spool, outside: rebase === 'never' });
       const generated = await generatedEntries(content, input.source);
       const selected = await selectFiles(input);
-      const parts = appParts({ appname, directory, generated, outputs, selected });
+      const { directories } = content;
+      const parts = appParts({ appname, directory, generated, directories, outputs, selected });
       const found = await Promise.all(parts.map((part) => lookUp(part, input)));
       const made: MadeLayer[] = [];
       // One after another: contents enter the spool in turn, and a first build is bound by the compressor anyway.

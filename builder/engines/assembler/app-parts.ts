@@ -11,6 +11,8 @@ export interface AppFiles {
   readonly directory: string;
   /** Files that we make ourselves (`/etc/appimg/…`): the only ones outside of `directory`. */
   readonly generated: readonly LayerEntry[];
+  /** Absolute; made where nothing of the app's is in the way. */
+  readonly directories: readonly string[];
   /** What build commands left; wins over a source file of the same path. */
   readonly outputs: readonly LayerEntry[];
   readonly selected: readonly SourceEntry[];
@@ -79,6 +81,11 @@ function arrange(files: AppFiles): readonly Slot[] {
     const path = `${below}/${cleanPath(source.path)}`;
     if (outputPaths.has(path)) continue;
     table.add({ path, directory: false, source });
+  }
+  for (const directory of files.directories) {
+    const path = directory.slice(1);
+    const inTheWay = [path, ...parentsOf(path)].some((each) => table.get(each)?.directory === false);
+    if (!inTheWay) table.add(toSlot({ type: 'directory', path, mode: 0o755, ...appOwner }));
   }
   return table.sorted();
 }

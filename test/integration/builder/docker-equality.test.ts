@@ -159,7 +159,7 @@ function richPlan(): BuildPlan {
     environment: { GREETING: 'héllo $USER "quoted" \\ back', EMPTY: '' },
     labels: { 'com.example.team': 'shop "one"', plain: 'x' },
     stopSignal: 'SIGUSR1',
-    volumes: ['/home/app/data'],
+    volumes: ['/home/app/data', '/data', '/var/lib/app', '/tmp'],
     runtimeScript: 'runtime.sh',
   };
 }

@@ -224,6 +224,37 @@ describe('the assembler', () => {
     }
   });
 
+  it('makes a directory of the app for each volume where nothing is in the way', async () => {
+    const on = await setup();
+    const volumes = [
+      '/data',
+      '/home/web/data/',
+      '/home/web/kept',
+      '/home/web/link/x',
+      '/var/lib/web',
+      '/tmp',
+    ];
+
+    await build(on, {
+      plan: plan(on.base.digest, { volumes: volumes.map((path) => path.replace(/\/$/, '')) }),
+      source: source({ 'kept/README': 'a', link: { text: '/mnt', kind: 'symlink' } }),
+    });
+
+    const { files } = await inspect(on.registry, 'main');
+    expect(files.filter((line) => !/etc/.test(line))).toEqual([
+      'directory 755 10001:10001 data/',
+      'directory 755 0:0 home/',
+      'directory 755 10001:10001 home/web/',
+      'directory 755 10001:10001 home/web/data/',
+      'directory 755 10001:10001 home/web/kept/',
+      'file 644 10001:10001 home/web/kept/README',
+      'symlink 777 10001:10001 home/web/link -> /mnt',
+      'directory 755 0:0 var/',
+      'directory 755 0:0 var/lib/',
+      'directory 755 10001:10001 var/lib/web/',
+    ]);
+  });
+
   it('mounts the base, stores only the layer of the app, and keeps the commit out of layers and config', async () => {
     const on = await setup();
     const files = source({ 'server.js': 'a' });

@@ -5,6 +5,7 @@ import type { BuildPlan } from '../../../../builder/plan/plan.ts';
 import { planBuild } from '../../../../builder/plan/plan-build.ts';
 import { dockerfileContext, printDockerfile } from '../../../../builder/plan/print-dockerfile.ts';
 import { contentSelection } from '../../../../builder/plan/select-source.ts';
+import { volumeDirectories } from '../../../../builder/plan/volume-directories.ts';
 import { base, baseReference, planOf } from './plan-fixture.ts';
 
 const nodejs = baseReference(base('nodejs:26'));
@@ -24,6 +25,7 @@ COPY --chown=10001:10001 ["dependencies/","/home/shop/"]
 COPY --chown=10001:10001 ["resources/","/home/shop/"]
 COPY --chown=10001:10001 ["app/","/home/shop/"]
 COPY --chown=0:0 ["appimg/","/etc/appimg/"]
+COPY --chown=10001:10001 ["volume/","/data/"]
 ENV APP_NAME="shop"
 ENV HOME="/home/shop"
 ENV A="x \\"y\\" \\$Z \\\\"
@@ -228,7 +230,7 @@ function expectedInstructions(plan: BuildPlan): string {
     ...(plan.build === undefined ? [] : stage),
     ...first,
     ...(plan.staticScript === undefined ? [] : ['COPY', ...environment, 'USER WORKDIR RUN FROM USER COPY']),
-    ...many('COPY', plan.base.launcher ? 1 : 0),
+    ...many('COPY', (plan.base.launcher ? 1 : 0) + volumeDirectories(plan.volumes).length),
     ...environment,
     ...many('LABEL', new Set([...own, ...Object.keys(plan.labels)]).size),
     ...many('VOLUME', plan.volumes.length > 0 ? 1 : 0),

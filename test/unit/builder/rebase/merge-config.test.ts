@@ -73,7 +73,7 @@ describe('mergeConfig', () => {
   it('gives what a build on the new base would give, for every image that was built here', () => {
     fc.assert(
       fc.property(baseConfig, baseConfig, change, (before, after, config) => {
-        const content = { files: [], copies: [], config };
+        const content = { files: [], copies: [], directories: [], config };
         const built = (base: ContainerConfig) =>
           stored(imageConfig(stored(image(base)), content, [{ part: 'app', layer }]));
 
