@@ -36,3 +36,8 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
     )
     .join('');
 }
+
+/** What `--json` prints. */
+export function toJson(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}

@@ -60,10 +60,8 @@ const commandList = {
   items: shellLine,
 } as const;
 
-/** `build`. */
-export const buildSchema = {
-  description:
-    'Commands that run in a container before the image is made. A text or a list is short for `commands`. Leave it out when nothing has to be built.',
+/** One command, a list of them, or a map that has them. */
+const textListOrMap = {
   type: ['string', 'array', 'object'],
   minLength: 1,
   maxLength: 65536,
@@ -72,6 +70,13 @@ export const buildSchema = {
   items: shellLine,
   required: ['commands'],
   additionalProperties: false,
+} as const;
+
+/** `build`. */
+export const buildSchema = {
+  description:
+    'Commands that run in a container before the image is made. A text or a list is short for `commands`. Leave it out when nothing has to be built.',
+  ...textListOrMap,
   properties: {
     base: {
       type: 'string',
@@ -108,14 +113,7 @@ export const buildSchema = {
 export const testSchema = {
   description:
     'Commands that run after `build`, over what it left or else over the source, before anything is pushed; one that fails stops the build. A text or a list is short for `commands`.',
-  type: ['string', 'array', 'object'],
-  minLength: 1,
-  maxLength: 65536,
-  minItems: 1,
-  maxItems: 100,
-  items: shellLine,
-  required: ['commands'],
-  additionalProperties: false,
+  ...textListOrMap,
   properties: {
     commands: {
       ...commandList,

@@ -2,21 +2,17 @@ import { encodeImageManifest } from '../../oci/encode-manifest.ts';
 import type { ImageConfig } from '../../oci/image-config.ts';
 import type { Layer } from '../../oci/layer.ts';
 import type { BaseImage } from '../engines/assembler/base-image.ts';
+import {
+  baseDigestAnnotation,
+  baseNameAnnotation,
+  contractAnnotation,
+  deprecationAnnotation,
+  rebaseAnnotation,
+  recipeAnnotation,
+} from '../image-annotations.ts';
 import { mergeEnvironment } from '../plan/image-content.ts';
 import type { BaseFile } from './base-file.ts';
 import type { CatalogEntry } from './catalog.ts';
-
-/** The key of the recipe that made an image: equal keys, nothing to do. */
-export const recipeAnnotation = 'org.brickyard.base.recipe';
-
-/** An entry's promise about its libraries; see `contract` in base.yaml. */
-export const contractAnnotation = 'org.brickyard.base.abi';
-
-/** Whether an app may be moved to a newer image: `compatible`, `minor` or `never`; absent = never. */
-export const rebaseAnnotation = 'org.brickyard.base.rebase';
-
-/** JSON of `deprecation` in base.yaml: `{level, since?, sunset?, replacement?}`; absent = none. */
-export const deprecationAnnotation = 'org.brickyard.base.deprecation';
 
 const fixedTime = '1980-01-01T00:00:01Z';
 
@@ -91,8 +87,8 @@ export function baseImageAnnotations(
     ...(below === undefined
       ? {}
       : {
-          'org.opencontainers.image.base.name': `${below.repository}:${file.parent?.split(':')[1] ?? ''}`,
-          'org.opencontainers.image.base.digest': below.digest,
+          [baseNameAnnotation]: `${below.repository}:${file.parent?.split(':')[1] ?? ''}`,
+          [baseDigestAnnotation]: below.digest,
         }),
   };
 }

@@ -4,7 +4,7 @@ import { parseManifest } from '../../oci/manifest.ts';
 import type { Registry } from '../../oci/registry.ts';
 import type { BaseImage } from '../engines/assembler/base-image.ts';
 import { mountLayers } from '../engines/assembler/mount-layers.ts';
-import { recipeAnnotation } from './base-image-documents.ts';
+import { recipeAnnotation } from '../image-annotations.ts';
 import { buildKey, recipeKey } from './build-key.ts';
 import type { CatalogEntry } from './catalog.ts';
 import { chooseArchitectures, forArchitecture, isKnown, ownArchitectures } from './choose-architectures.ts';

@@ -1,5 +1,6 @@
 import { isOciError } from '../../oci/errors.ts';
 import type { Registry } from '../../oci/registry.ts';
+import { baseNameAnnotation } from '../image-annotations.ts';
 import type { HasImageOn } from '../plan/plan-build.ts';
 
 /** Tags that are looked at: whoever has more has used the base for long. */
@@ -16,7 +17,7 @@ export function createImageOnBase(registry: Registry): HasImageOn {
         const { annotations } = JSON.parse(bytes.toString('utf8')) as {
           annotations?: Record<string, unknown>;
         };
-        if (annotations?.['org.opencontainers.image.base.name'] === wanted) return true;
+        if (annotations?.[baseNameAnnotation] === wanted) return true;
       }
       return false;
     } catch (error) {

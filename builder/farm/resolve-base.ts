@@ -6,11 +6,11 @@ import { parseImageConfig } from '../../oci/image-config.ts';
 import { type Manifest, maxManifestBytes, parseManifest } from '../../oci/manifest.ts';
 import { isTag } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
+import { catalogTeam } from '../catalog/catalog.ts';
+import { deprecationAnnotation } from '../image-annotations.ts';
 import { parseDeprecation } from '../plan/deprecation.ts';
 import type { MissingBase, ResolveBase } from '../plan/plan-build.ts';
 
-/** The team of the catalog's images. */
-const catalogTeam = 'baseimages';
 const namePattern = /^([a-z0-9]+(?:[._-][a-z0-9]+)*)(?::([^:]+))?$/;
 const suggestionLimit = 200;
 
@@ -31,7 +31,7 @@ export function createBaseResolver(registry: Registry): ResolveBase {
     try {
       const { descriptor, bytes } = await registry.getManifest(repository, channel);
       const annotations = annotationsOf(bytes);
-      const deprecation = parseDeprecation(annotations['org.brickyard.base.deprecation']);
+      const deprecation = parseDeprecation(annotations[deprecationAnnotation]);
       return {
         name: `${short}:${channel}`,
         repository,

@@ -1,9 +1,8 @@
 import { type Digest, isDigest } from '../../oci/digest.ts';
 import { parseManifest } from '../../oci/manifest.ts';
 import type { Registry } from '../../oci/registry.ts';
-import { deprecationAnnotation } from '../catalog/base-image-documents.ts';
 import { catalogTeam } from '../catalog/catalog.ts';
-import { baseDigestAnnotation, baseNameAnnotation } from '../rebase/annotations.ts';
+import { baseDigestAnnotation, baseNameAnnotation, deprecationAnnotation } from '../image-annotations.ts';
 import { found } from '../rebase/read-image.ts';
 import { isChannel, tagsOf } from './base-key.ts';
 import { parseBaseName } from './descendants.ts';

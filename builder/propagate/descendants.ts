@@ -4,7 +4,7 @@ import { parseManifest } from '../../oci/manifest.ts';
 import { parseImageReference } from '../../oci/reference.ts';
 import type { Reader } from '../../oci/registry.ts';
 import type { TagRecord, TagRecords } from '../farm/tag-records.ts';
-import { baseDigestAnnotation, baseNameAnnotation, revisionAnnotation } from '../rebase/annotations.ts';
+import { baseDigestAnnotation, baseNameAnnotation, revisionAnnotation } from '../image-annotations.ts';
 import { found } from '../rebase/read-image.ts';
 
 /** An image that a build here made, and the moving tags that name it. */

@@ -1,8 +1,11 @@
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { isForeignLayer, mediaTypes } from '../../oci/media-types.ts';
-import { contractAnnotation, rebaseAnnotation } from '../catalog/base-image-documents.ts';
-import { seamAnnotation } from '../engines/assembler/image-documents.ts';
-import { versionAnnotation } from './annotations.ts';
+import {
+  contractAnnotation,
+  rebaseAnnotation,
+  seamAnnotation,
+  versionAnnotation,
+} from '../image-annotations.ts';
 import { type ImageDocuments, platformOf } from './image-documents.ts';
 import type { Refusal, RefusalCode } from './refusal.ts';
 

@@ -5,7 +5,7 @@ import { parseManifest } from '../../oci/manifest.ts';
 import { mediaTypes } from '../../oci/media-types.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { mountLayers } from '../engines/assembler/mount-layers.ts';
-import { baseDigestAnnotation, baseNameAnnotation } from './annotations.ts';
+import { baseDigestAnnotation, baseNameAnnotation } from '../image-annotations.ts';
 import { checkRebase, type RebaseInput } from './check-rebase.ts';
 import { type ImageDocuments, type ImageSet, platformOf } from './image-documents.ts';
 import { readImageSet } from './read-image.ts';

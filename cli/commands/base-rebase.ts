@@ -5,6 +5,7 @@ import { isRepositoryName } from '../../oci/reference.ts';
 import type { CliContext } from '../context.ts';
 import { parseDuration } from '../duration.ts';
 import { openServerApi } from '../server-api.ts';
+import { toJson } from '../text.ts';
 import { parseBaseArgument } from './base-name.ts';
 import { followWaves, wavesTable } from './base-waves.ts';
 
@@ -115,8 +116,4 @@ function checkApp(text: string): string {
 function checkId(id: string): string {
   if (/^[0-9a-f-]{36}$/.test(id)) return id;
   throw new UserError(`"${id}" is no wave's id; "brickyard base waves NAME" lists them`, { exitCode: 2 });
-}
-
-function toJson(value: unknown): string {
-  return `${JSON.stringify(value, undefined, 2)}\n`;
 }

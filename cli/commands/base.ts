@@ -6,6 +6,7 @@ import type { Reader } from '../../oci/registry.ts';
 import { catalogFolders, catalogOption, readCatalog } from '../catalog-folders.ts';
 import type { CliContext } from '../context.ts';
 import { withServerRegistry } from '../server-registry.ts';
+import { toJson } from '../text.ts';
 import { registerBaseBuild } from './base-build.ts';
 import { registerBaseLint } from './base-lint.ts';
 import { registerBaseMirror } from './base-mirror.ts';
@@ -114,8 +115,4 @@ function toTree(entries: readonly CatalogEntry[]): string {
   };
   add(undefined, '');
   return lines.join('');
-}
-
-function toJson(value: unknown): string {
-  return `${JSON.stringify(value, undefined, 2)}\n`;
 }

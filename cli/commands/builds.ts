@@ -4,7 +4,7 @@ import type { BuildView } from '../../builder/http/build-routes.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { CliContext } from '../context.ts';
 import { openServerApi, type ServerApi } from '../server-api.ts';
-import { shortRef, withoutControls } from '../text.ts';
+import { formatTable, shortRef, toJson, withoutControls } from '../text.ts';
 import { checkBuildId } from './build-id.ts';
 import { registerBuildsArtifacts } from './builds-artifacts.ts';
 
@@ -98,29 +98,15 @@ function checkLimit(limit: string): string {
   throw new UserError(`--limit ${limit} is no number from 1`, { exitCode: 2 });
 }
 
-function toJson(value: unknown): string {
-  return `${JSON.stringify(value, undefined, 2)}\n`;
-}
-
 function toTable(builds: readonly BuildView[]): string {
-  const rows = builds.map((build) => [
-    build.id,
-    build.state,
-    build.repository,
-    withoutControls(build.package?.name ?? shortRef(build.ref)),
-    build.commit.slice(0, 12),
-    build.createdAt.slice(0, 19).replace('T', ' '),
-  ]);
-  const widths = [0, 1, 2, 3, 4, 5].map((column) =>
-    Math.max(0, ...rows.map((row) => row[column]?.length ?? 0)),
+  return formatTable(
+    builds.map((build) => [
+      build.id,
+      build.state,
+      build.repository,
+      withoutControls(build.package?.name ?? shortRef(build.ref)),
+      build.commit.slice(0, 12),
+      build.createdAt.slice(0, 19).replace('T', ' '),
+    ]),
   );
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
 }

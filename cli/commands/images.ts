@@ -4,6 +4,7 @@ import { isRepositoryName, parseImageReference } from '../../oci/reference.ts';
 import type { Page, PageOptions } from '../../oci/registry.ts';
 import type { CliContext } from '../context.ts';
 import { parseServerReference, withServerRegistry } from '../server-registry.ts';
+import { toJson } from '../text.ts';
 import { registerImagesCopy } from './images-copy.ts';
 import { registerImagesImport } from './images-import.ts';
 import { describeImage, inspectImage } from './images-inspect.ts';
@@ -90,8 +91,4 @@ function repositoryName(context: CliContext, text: string, server: string | unde
 
 function toLines(lines: readonly string[]): string {
   return lines.map((line) => `${line}\n`).join('');
-}
-
-function toJson(value: unknown): string {
-  return `${JSON.stringify(value, null, 2)}\n`;
 }

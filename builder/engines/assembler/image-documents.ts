@@ -2,6 +2,12 @@ import type { Descriptor } from '../../../oci/descriptor.ts';
 import { encodeImageManifest, encodeIndex } from '../../../oci/encode-manifest.ts';
 import type { ImageConfig } from '../../../oci/image-config.ts';
 import type { Layer } from '../../../oci/layer.ts';
+import {
+  baseDigestAnnotation,
+  baseNameAnnotation,
+  rebaseAnnotation,
+  seamAnnotation,
+} from '../../image-annotations.ts';
 import { type ImageContent, mergeEnvironment } from '../../plan/image-content.ts';
 import type { BuildPlan } from '../../plan/plan.ts';
 import type { AppPartName } from './app-parts.ts';
@@ -9,12 +15,6 @@ import type { BaseImage } from './base-image.ts';
 
 /** The time in configs and histories: a real one would give equal trees different digests. */
 const fixedTime = '1980-01-01T00:00:01Z';
-
-/** How many of a manifest's first layers are the base's: where a rebase cuts. */
-export const seamAnnotation = 'org.brickyard.base.layers';
-
-/** The same annotation as a base image's contract: whether the image may be rebased. */
-const rebaseAnnotation = 'org.brickyard.base.rebase';
 
 /** A layer of the app and what it holds, for the history. */
 export interface AppLayer {
@@ -103,8 +103,8 @@ export function imageIndex(image: {
 function baseAnnotations({ base, rebase }: Pick<BuildPlan, 'base' | 'rebase'>): Record<string, string> {
   const channel = base.name.includes(':') ? base.name.slice(base.name.indexOf(':')) : '';
   return {
-    'org.opencontainers.image.base.name': `${base.repository}${channel}`,
-    'org.opencontainers.image.base.digest': base.digest,
+    [baseNameAnnotation]: `${base.repository}${channel}`,
+    [baseDigestAnnotation]: base.digest,
     ...(rebase === undefined ? {} : { [rebaseAnnotation]: rebase }),
   };
 }

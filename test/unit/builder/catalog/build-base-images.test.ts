@@ -1,10 +1,10 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { recipeAnnotation } from '../../../../builder/catalog/base-image-documents.ts';
 import { buildBaseImages } from '../../../../builder/catalog/build-base-images.ts';
 import { recipeKey } from '../../../../builder/catalog/build-key.ts';
 import { loadCatalog } from '../../../../builder/catalog/load-catalog.ts';
+import { recipeAnnotation } from '../../../../builder/image-annotations.ts';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
 import { digestOf, isDigest } from '../../../../oci/digest.ts';
 import { mediaTypes } from '../../../../oci/media-types.ts';
