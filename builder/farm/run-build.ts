@@ -1,7 +1,14 @@
 import type { EventBus } from '../../core/events.ts';
 import type { Logger } from '../../core/log.ts';
 import type { JsonValue } from '../../core/object-store/object-store.ts';
-import { type JobContext, JobFailed, type JobHandler, type JobRecord } from '../../core/queue/job-queue.ts';
+import { LeaseLost } from '../../core/queue/job-lease.ts';
+import {
+  JobCancelled,
+  type JobContext,
+  JobFailed,
+  type JobHandler,
+  type JobRecord,
+} from '../../core/queue/job-queue.ts';
 import { UserError } from '../../core/user-error.ts';
 import { findAppFiles, maxAppFileDepth, maxAppFiles } from '../appfile/find-appfiles.ts';
 import { BaseImageGone } from '../engines/base-image-gone.ts';
@@ -30,12 +37,17 @@ export function createBuildRunner(deps: BuildRunnerDeps): JobHandler {
     const closing: Promise<void>[] = [];
     try {
       const outcomes = await runBuild(deps, request, job, context, { log, closing });
+      end = !(context.signal.reason instanceof LeaseLost);
       return toResult(outcomes);
     } catch (error) {
       const failure = classify(error, context.signal);
-      end = failure instanceof JobFailed || context.signal.aborted;
-      if (failure instanceof JobFailed) log.line(`\n  ✗ ${failure.message}`);
-      else if (context.signal.aborted) log.line('\n  ✗ stopped');
+      const cancelled = context.signal.reason instanceof JobCancelled;
+      // A build that was taken from this worker goes on elsewhere, and whoever follows the log is to hear it.
+      end = cancelled || (failure instanceof JobFailed && !context.signal.aborted);
+      if (cancelled) log.line('\n  ✗ stopped');
+      else if (context.signal.aborted)
+        log.line('\n  ! this worker lets go of the build; it is taken up again');
+      else if (failure instanceof JobFailed) log.line(`\n  ✗ ${failure.message}`);
       else if (failure instanceof BaseImageGone) {
         deps.log.warn({ err: failure, build: job.id }, 'base image went away during a build');
         log.line(`\n  ! ${failure.message}; the next attempt takes what is there then`);

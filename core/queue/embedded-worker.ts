@@ -2,12 +2,12 @@ import type { EventBus } from '../events.ts';
 import type { ObjectStore } from '../object-store/object-store.ts';
 import type { JobKeys } from './job-keys.ts';
 import type { JobHandler, JobWorker } from './job-queue.ts';
+import { createLeaseWatch } from './lease-watch.ts';
 import { ended, type JobRun, leaseOf, MAX_STRIKES, runJob } from './run-job.ts';
 import { isTerminal, readJob, type StoredJob, type VersionedJob, writeJob } from './stored-job.ts';
 
 /** A marker without a record is an `add` that died, or one that is about to write its record. */
 const ORPHAN_MS = 60 * 60 * 1000;
-const WATCHED = 1000;
 
 export interface WorkerOptions {
   readonly store: ObjectStore;
@@ -29,7 +29,7 @@ export function createEmbeddedWorker(
 ): JobWorker {
   const { store, keys, events, now } = options;
   const running = new Map<string, JobRun>();
-  const isExpired = createLeaseWatch(options);
+  const leases = createLeaseWatch(options);
   const shutdown = new AbortController();
   let wanted = false;
   let scanning: Promise<void> | undefined;
@@ -87,10 +87,12 @@ export function createEmbeddedWorker(
       return;
     }
     const died = job.state === 'running';
-    if (died ? !isExpired(found) : job.notBefore !== undefined && Date.parse(job.notBefore) > now()) return;
+    if (died ? !leases.ranOut(found) : job.notBefore !== undefined && Date.parse(job.notBefore) > now())
+      return;
     const next = takeUp(job, died, options);
     const written = await writeJob(store, keys.record(id), next, found);
     if (written === undefined) return;
+    leases.forget(id);
     if (isTerminal(next.state)) await settle(next);
     else start(written);
   }
@@ -158,26 +160,5 @@ function takeUp(job: StoredJob, died: boolean, { owner, now, leaseMs }: WorkerOp
     state: 'running',
     startedAt: job.startedAt ?? new Date(now()).toISOString(),
     lease: { ...leaseOf(next, now() + leaseMs), owner },
-  };
-}
-
-/**
- * Machines' clocks differ. A lease counts as expired when this worker itself has seen it stand still for its whole length, or when it ran out
- * longer ago than any honest difference.
- */
-function createLeaseWatch({ now, leaseMs }: WorkerOptions): (found: VersionedJob) => boolean {
-  const seen = new Map<string, { nonce: string; since: number }>();
-  return ({ job, nonce }) => {
-    const before = seen.get(job.id);
-    if (before?.nonce !== nonce) {
-      seen.delete(job.id);
-      seen.set(job.id, { nonce, since: performance.now() });
-      const oldest = seen.size > WATCHED ? seen.keys().next().value : undefined;
-      if (oldest !== undefined) seen.delete(oldest);
-    }
-    const stoodStill = before?.nonce === nonce && performance.now() - before.since >= leaseMs;
-    const longGone = now() - Date.parse(job.lease?.expiresAt ?? '') >= leaseMs * 2;
-    if (stoodStill || longGone) seen.delete(job.id);
-    return stoodStill || longGone;
   };
 }

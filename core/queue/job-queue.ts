@@ -46,7 +46,7 @@ export type JobHandler = (
 ) => Promise<{ readonly [name: string]: JsonValue }>;
 
 export interface JobContext {
-  /** Aborted on cancel, on a lost lease, and on shutdown. */
+  /** Aborted on cancel (the reason is a JobCancelled), on a lost lease (a LeaseLost), and on shutdown: after these two the job goes on elsewhere. */
   readonly signal: AbortSignal;
   /** Rises with each take-up of this job. */
   readonly fence: number;
@@ -60,4 +60,9 @@ export interface JobWorker {
 
 export class JobFailed extends Error {
   override readonly name = 'JobFailed';
+}
+
+/** Reason of a job's signal when somebody wants it to end for good. */
+export class JobCancelled extends Error {
+  override readonly name = 'JobCancelled';
 }

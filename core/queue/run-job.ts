@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ObjectStore } from '../object-store/object-store.ts';
 import { createJobLease, LeaseLost } from './job-lease.ts';
-import { type JobContext, JobFailed, type JobHandler } from './job-queue.ts';
+import { JobCancelled, type JobContext, JobFailed, type JobHandler } from './job-queue.ts';
 import { publicRecord, type StoredJob, type VersionedJob } from './stored-job.ts';
 
 /** Faults of the farm that a job survives, this one not. */
@@ -38,7 +38,7 @@ export function runJob(options: RunOptions, taken: VersionedJob, handler: JobHan
 
   const end = (why: Stop): void => {
     stop ??= why;
-    abort.abort(new Error(reasons[stop]));
+    abort.abort(new errors[stop](reasons[stop]));
   };
   const renew = async (): Promise<void> => {
     const asked = performance.now();
@@ -102,6 +102,12 @@ const reasons: Record<Stop, string> = {
   cancelled: 'the job was cancelled',
   lost: 'the lease was lost to another worker',
   shutdown: 'this worker is shutting down',
+};
+
+const errors: Record<Stop, new (message: string) => Error> = {
+  cancelled: JobCancelled,
+  lost: LeaseLost,
+  shutdown: Error,
 };
 
 export function leaseOf(job: StoredJob, expiresAt: number): NonNullable<StoredJob['lease']> {

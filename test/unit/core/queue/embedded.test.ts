@@ -118,6 +118,39 @@ describe('the embedded queue', () => {
     expect(await queue.get('a')).toMatchObject({ state: 'succeeded', result: { fence: 2 }, attempts: 2 });
   });
 
+  it.each([-2, 2])('leaves a running job alone, with a clock that is %i hours ahead', async (hours) => {
+    const store = createMemoryStore();
+    const finish = Promise.withResolvers<void>();
+    const queue = queueOn(store);
+    workers.push(queue.work(() => finish.promise.then(() => ({ by: 'the first' })), { concurrency: 1 }));
+    await queue.add({ id: 'a', payload: {} });
+    const leases = new Set<string>();
+    const other = createEmbeddedQueue({
+      ...settings,
+      store: {
+        ...store,
+        get: async (key, options) => {
+          const found = await store.get(key, options);
+          if (found !== undefined) leases.add(found.etag);
+          return found;
+        },
+      },
+      events: createEventBus(),
+      owner: 'y',
+      now: () => Date.now() + hours * 3_600_000,
+    });
+    let stolen = 0;
+    workers.push(other.work(async () => ({ stolen: ++stolen }), { concurrency: 1 }));
+
+    // The other has looked while the lease was renewed several times.
+    await vi.waitFor(() => expect(leases.size).toBeGreaterThan(4), { timeout: 10_000 });
+    finish.resolve();
+
+    await vi.waitFor(async () => expect((await queue.get('a'))?.state).toBe('succeeded'), { timeout: 5_000 });
+    expect(await queue.get('a')).toMatchObject({ result: { by: 'the first' }, attempts: 1 });
+    expect(stolen).toBe(0);
+  });
+
   it('gives up a job that kills its workers', async () => {
     const store = createMemoryStore();
     const queue = queueOn(store);
@@ -137,7 +170,7 @@ describe('the embedded queue', () => {
 
     workers.push(queue.work(async () => ({ runs: ++runs }), { concurrency: 1 }));
 
-    await vi.waitFor(async () => expect((await queue.get('a'))?.state).toBe('failed'));
+    await vi.waitFor(async () => expect((await queue.get('a'))?.state).toBe('failed'), { timeout: 5_000 });
     expect((await queue.get('a'))?.error).toContain('workers died');
     expect(runs).toBe(0);
   });
