@@ -117,9 +117,15 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
       const worker = queue.work(runner, { concurrency });
       const waves = propagation.work();
       return {
+        ...worker,
+        async drain(signal) {
+          clearInterval(timer);
+          // A wave waits for builds of its own, and another worker goes on with it.
+          await waves.close();
+          await worker.drain(signal);
+        },
         async close() {
           clearInterval(timer);
-          // A wave waits for builds of its own.
           await waves.close();
           await worker.close();
         },

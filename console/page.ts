@@ -15,7 +15,7 @@ export interface BuildRow {
   readonly id: string;
   readonly repository: string;
   readonly ref: string;
-  readonly state: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+  readonly state: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'superseded';
   /** ISO 8601. */
   readonly createdAt: string;
   readonly outcome?: string;

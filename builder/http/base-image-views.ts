@@ -46,7 +46,7 @@ const countsSchema = Type.Object(
 export const waveSchema = Type.Object({
   id: Type.String({ description: 'Sorts by time.' }),
   kind: Type.Enum(['rebase', 'undo']),
-  state: Type.Enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']),
+  state: Type.Enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'superseded']),
   repository: Type.String(),
   channel: Type.String(),
   to: Type.String({ description: 'Digest of the base that apps are moved to (`undo`: were moved to).' }),

@@ -27,7 +27,7 @@ const imageSchema = Type.Object({
 /** A build, as every route shows it. */
 export const buildSchema = Type.Object({
   id: Type.String({ description: 'Sorts by time.' }),
-  state: Type.Enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']),
+  state: Type.Enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'superseded']),
   repository: Type.String({ description: 'The git repository, `team/app`.' }),
   ref: Type.String(),
   commit: Type.String(),

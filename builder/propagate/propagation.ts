@@ -47,7 +47,7 @@ export interface Propagation {
   /** `auto`: looks at every channel once; in `manual` it does nothing. */
   reconcile(): Promise<readonly Wave[]>;
   /** Starts taking waves. */
-  work(): JobWorker;
+  work(): Pick<JobWorker, 'close'>;
 }
 
 export interface StartWaves {

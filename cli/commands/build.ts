@@ -70,7 +70,7 @@ async function build(context: CliContext, path: string, flags: BuildFlags): Prom
     const images = result.images ?? (result.image === undefined ? [] : [result.image]);
     for (const { reference, digest } of images) context.stdout(`${reference}@${digest}\n`);
   }
-  if (flags.wait && (result.state === 'failed' || result.state === 'cancelled')) {
+  if (flags.wait && ['failed', 'cancelled', 'superseded'].includes(result.state)) {
     throw new UserError(`the build ${describeEnd(result)}`);
   }
 }

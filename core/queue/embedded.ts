@@ -5,6 +5,7 @@ import { createJobKeys, isJobId } from './job-keys.ts';
 import type { JobQueue, JobRecord } from './job-queue.ts';
 import { ended } from './run-job.ts';
 import { isTerminal, publicRecord, readJob, type StoredJob, writeJob } from './stored-job.ts';
+import { createWorkerDirectory } from './worker-directory.ts';
 
 export interface EmbeddedQueueOptions {
   readonly store: ObjectStore;
@@ -33,13 +34,20 @@ export function createEmbeddedQueue(options: EmbeddedQueueOptions): JobQueue {
   const { store, events } = options;
   const keys = createJobKeys(options.prefix);
   const now = options.now ?? Date.now;
+  const leaseMs = options.leaseMs ?? 15_000;
+  const directory = createWorkerDirectory({ store, keys, leaseMs });
 
   return {
-    async add({ id, payload }) {
+    async add({ id, payload, tenant, lane, group, sequence, affinity }) {
       const key = keys.record(id);
       const job: StoredJob = {
         id,
         payload,
+        ...(tenant === undefined ? {} : { tenant }),
+        ...(lane === undefined ? {} : { lane }),
+        ...(group === undefined ? {} : { group }),
+        ...(sequence === undefined ? {} : { sequence }),
+        ...(affinity === undefined ? {} : { affinity }),
         state: 'queued',
         createdAt: new Date(now()).toISOString(),
         attempts: 0,
@@ -104,7 +112,13 @@ export function createEmbeddedQueue(options: EmbeddedQueueOptions): JobQueue {
       }
     },
 
-    work: (handler, { concurrency }) =>
+    workers: async () => (await directory.look()).live,
+
+    async waiting() {
+      return undefined;
+    },
+
+    work: (handler, work) =>
       createEmbeddedWorker(
         {
           store,
@@ -112,13 +126,14 @@ export function createEmbeddedQueue(options: EmbeddedQueueOptions): JobQueue {
           events,
           now,
           owner: options.owner,
-          leaseMs: options.leaseMs ?? 15_000,
+          leaseMs,
+          directory,
           pollMs: options.pollMs ?? 1000,
           retryMs: options.retryMs ?? 1000,
           onError: options.onError ?? (() => {}),
         },
         handler,
-        concurrency,
+        work,
       ),
   };
 }

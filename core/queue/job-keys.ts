@@ -11,8 +11,18 @@ export interface JobKeys {
   readonly orderPrefix: string;
   order(id: string): string;
   idOfOrder(key: string): string;
-  /** Topic on the event bus: `{ id, state }` for each change, `state` also `cancelling`. */
+  /** Topic on the event bus: queue-event.ts. */
   readonly topic: string;
+  /** Hints of the store's own dispatch channel, and the topic of `{ worker, id }`. */
+  readonly releasedPrefix: string;
+  released(worker: string, id: string): string;
+  ofReleased(key: string): { worker: string; id: string };
+  readonly releasedTopic: string;
+  /** What each worker last said of itself. */
+  readonly workersPrefix: string;
+  worker(id: string): string;
+  /** Who decides which job is next, and what waits. */
+  readonly dispatcher: string;
 }
 
 /** Time-ordered ids sort as text; no colon (BullMQ), no slash, short enough to be turned into hexadecimal in one part of a key. */
@@ -22,6 +32,8 @@ export function createJobKeys(prefix: string): JobKeys {
   const name = prefix.replace(/\/$/, '').replaceAll('/', '-');
   const openPrefix = `queue/${name}/`;
   const orderPrefix = `queue-order/${name}/`;
+  const releasedPrefix = `queue/${name}-released/`;
+  const workersPrefix = `queue/${name}-workers/`;
   return {
     record: (id) => `${prefix}${checked(id)}`,
     openPrefix,
@@ -31,6 +43,16 @@ export function createJobKeys(prefix: string): JobKeys {
     order: (id) => `${orderPrefix}${upsideDown(checked(id))}`,
     idOfOrder: (key) => uprighted(key.slice(orderPrefix.length)),
     topic: `queue/${name}`,
+    releasedPrefix,
+    released: (worker, id) => `${releasedPrefix}${checked(worker)}/${checked(id)}`,
+    ofReleased(key) {
+      const [worker = '', id = ''] = key.slice(releasedPrefix.length).split('/');
+      return { worker, id };
+    },
+    releasedTopic: `queue/${name}/released`,
+    workersPrefix,
+    worker: (id) => `${workersPrefix}${checked(id)}`,
+    dispatcher: `queue/${name}-dispatcher`,
   };
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ObjectStore } from '../object-store/object-store.ts';
 import { createJobLease, LeaseLost } from './job-lease.ts';
-import { JobCancelled, type JobContext, JobFailed, type JobHandler } from './job-queue.ts';
+import { JobCancelled, type JobContext, JobFailed, type JobHandler, type JobState } from './job-queue.ts';
 import { publicRecord, type StoredJob, type VersionedJob } from './stored-job.ts';
 
 /** Faults of the farm that a job survives, this one not. */
@@ -115,7 +115,11 @@ export function leaseOf(job: StoredJob, expiresAt: number): NonNullable<StoredJo
 }
 
 /** In a terminal state, without a lease. */
-export function ended(job: StoredJob, state: 'succeeded' | 'failed' | 'cancelled', now: number): StoredJob {
+export function ended(
+  job: StoredJob,
+  state: Exclude<JobState, 'queued' | 'running'>,
+  now: number,
+): StoredJob {
   const { lease: _, notBefore: __, cancelReason: ___, error: ____, ...rest } = job;
   return { ...rest, state, finishedAt: new Date(now).toISOString() };
 }

@@ -21,7 +21,7 @@ export interface VersionedJob {
   readonly nonce: string;
 }
 
-const TERMINAL: readonly JobState[] = ['succeeded', 'failed', 'cancelled'];
+const TERMINAL: readonly JobState[] = ['succeeded', 'failed', 'cancelled', 'superseded'];
 const STATES: readonly string[] = ['queued', 'running', ...TERMINAL];
 
 export function isTerminal(state: JobState): boolean {

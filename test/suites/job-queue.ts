@@ -275,6 +275,87 @@ export function jobQueueSuite(name: string, create: () => Promise<QueueUnderTest
       expect(await until('a', 'succeeded')).toMatchObject({ result: { done: true } });
     });
 
+    it('says who works, and with how much', async () => {
+      const worker = queue.work(forever, { concurrency: 2, labels: { machine: 'one' } });
+      workers.push(worker);
+      work(forever, 3, opened.open());
+
+      await vi.waitFor(async () => expect(await queue.workers()).toHaveLength(2));
+      expect(await queue.workers()).toContainEqual({
+        id: worker.id,
+        slots: 2,
+        busy: 0,
+        labels: { machine: 'one' },
+        at: expect.any(String) as string,
+      });
+      await worker.close();
+
+      expect(await opened.open().workers()).toMatchObject([{ slots: 3 }]);
+    });
+
+    it('keeps what a job says of itself, and which worker ran it', async () => {
+      const job = {
+        id: 'a',
+        payload: {},
+        tenant: 'shop',
+        lane: 'interactive',
+        group: 'shop/web main',
+        sequence: 7,
+        affinity: 'shop/web',
+      };
+      const worker = work(async () => ({}));
+
+      expect(await queue.add(job)).toMatchObject(job);
+      expect(await until('a', 'succeeded')).toMatchObject({ ...job, worker: worker.id });
+    });
+
+    it('takes nothing while it has no slots, and says why', async () => {
+      const worker = work(async () => ({}));
+      worker.setSlots(0, 'its disk is full');
+      await queue.add({ id: 'a', payload: {} });
+      await vi.waitFor(async () =>
+        expect(await queue.workers()).toMatchObject([{ slots: 0, reason: 'its disk is full' }]),
+      );
+      expect(await queue.get('a')).toMatchObject({ state: 'queued' });
+
+      worker.setSlots(1);
+
+      await until('a', 'succeeded');
+    });
+
+    it('drains: what runs may end, and nothing else begins', async () => {
+      const finish = Promise.withResolvers<void>();
+      const worker = work(async () => {
+        await finish.promise;
+        return {};
+      }, 2);
+      await queue.add({ id: 'a', payload: {} });
+      await until('a', 'running');
+
+      const drained = worker.drain();
+      await queue.add({ id: 'b', payload: {} });
+      finish.resolve();
+      await drained;
+
+      expect((await queue.list()).map(({ id, state }) => [id, state])).toEqual([
+        ['b', 'queued'],
+        ['a', 'succeeded'],
+      ]);
+    });
+
+    it('drains no longer than it may', async () => {
+      const worker = work(forever);
+      await queue.add({ id: 'a', payload: {} });
+      await until('a', 'running');
+      const enough = new AbortController();
+      const drained = worker.drain(enough.signal);
+      enough.abort();
+      await drained;
+      await worker.close();
+
+      expect(await queue.get('a')).toMatchObject({ state: 'queued' });
+    });
+
     it('lets a job that is nearly done finish when its worker closes', async () => {
       const started = Promise.withResolvers<void>();
       const worker = work((_, { signal }) => {

@@ -76,7 +76,7 @@ describe('the embedded queue among processes', () => {
       attempts: 2,
     });
     expect(runs()).toEqual(['a', 'a']);
-    await vi.waitFor(async () => expect((await store.list({ prefix: 'queue/' })).objects).toEqual([]));
+    await vi.waitFor(async () => expect((await store.list({ prefix: 'queue/builds/' })).objects).toEqual([]));
   });
 
   it('stops a job that another process cancels', async () => {

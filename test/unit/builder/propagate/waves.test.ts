@@ -11,7 +11,7 @@ import { waitFor } from '../../../helpers/process.ts';
 import { pushStackedImage } from '../../../helpers/stacked-image.ts';
 import { contract, openPropagation, pushApp, pushBase } from '../../../helpers/waves.ts';
 
-const workers: JobWorker[] = [];
+const workers: Pick<JobWorker, 'close'>[] = [];
 afterEach(async () => {
   for (const worker of workers.splice(0)) await worker.close();
 });
