@@ -6,7 +6,9 @@ import { timeOrderedId } from '../git/time-ordered-id.ts';
 import type { PackageNote } from '../package/package-note.ts';
 import { type ArtifactStore, createArtifactStore } from './artifact-store.ts';
 import { type BuildRequest, parseBuildRequest, toPayload } from './build-request.ts';
+import { cleanLine } from './clean-line.ts';
 import { followLog, type LogFollower } from './follow-log.ts';
+import type { LogPosition } from './log-chunks.ts';
 import { parsePushOptions } from './push-options.ts';
 
 /** Builds as people and programs see them. */
@@ -17,8 +19,8 @@ export interface BuildService extends PushListener {
   cancel(id: string, by: string): Promise<Build | undefined>;
   /** The same commit once more, as a new build. Undefined: there is no such build. */
   retry(id: string): Promise<Build | undefined>;
-  /** The log from its start, as long as it grows. */
-  log(id: string): LogFollower;
+  /** The log from its start, or from behind `after`, as long as it grows. */
+  log(id: string, after?: LogPosition): LogFollower;
   /** What the tests of builds left for people. */
   readonly artifacts: Pick<ArtifactStore, 'list' | 'get'>;
 }
@@ -89,7 +91,7 @@ export function createBuildService(deps: {
       await Promise.all(
         builds.map(async ({ update }) => {
           const prefix = builds.length > 1 ? `${shortName(update.ref).padEnd(width)} │ ` : '';
-          for await (const line of takeFollower(update.id).lines(signal)) write(prefix + forTerminal(line));
+          for await (const line of takeFollower(update.id).lines(signal)) write(prefix + cleanLine(line));
         }),
       );
     },
@@ -109,7 +111,7 @@ export function createBuildService(deps: {
       const { wave: _, ...payload } = job.payload;
       return toBuild(await queue.add({ id: timeOrderedId(), payload }));
     },
-    log: (id) => followLog(deps, id),
+    log: (id, after) => followLog(deps, id, after === undefined ? {} : { after }),
     artifacts: createArtifactStore(deps.store),
   };
 }
@@ -148,13 +150,4 @@ function describeFew(built: readonly RefUpdate[]): string {
 
 function shortName(ref: string): string {
   return ref.replace(/^refs\/(?:heads\/|tags\/|(?=brickyard))/, '');
-}
-
-const colour = /\p{Cc}\[[0-9;]*m/gu;
-
-/** Colours pass; every other control sequence could rewrite the pusher's screen. */
-function forTerminal(line: string): string {
-  const colours = line.match(colour) ?? [];
-  const parts = line.split(colour).map((part) => part.replace(/(?!\t)\p{Cc}/gu, ''));
-  return parts.map((part, index) => part + (colours[index] ?? '')).join('');
 }

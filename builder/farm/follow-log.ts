@@ -1,77 +1,110 @@
 import type { EventBus } from '../../core/events.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import type { JobQueue } from '../../core/queue/job-queue.ts';
-import { type LiveLines, logPrefix, logTopic } from './build-log.ts';
+import { type LiveLines, logTopic } from './build-log.ts';
+import { type LogPosition, logStart, readLogChunks } from './log-chunks.ts';
 
-/** A build's log from its first line on. Hears live lines from the moment it is made, so make it before the build can start. */
+/** Lines that came together. */
+export interface LogBlock {
+  readonly lines: readonly string[];
+  /** Behind them: a follower that begins there hears what follows, each line once. */
+  readonly position: LogPosition;
+}
+
+/** A build's log. Hears live lines from the moment it is made, so make it before the build can start. */
 export interface LogFollower {
-  /** Until the build has ended or `signal` aborts. Call once. */
+  /** Until the build has ended or `signal` aborts. Call one of the three, once. */
+  blocks(signal: AbortSignal): AsyncGenerator<LogBlock>;
+  /** The lines of `blocks`. */
   lines(signal: AbortSignal): AsyncGenerator<string>;
-  /** What is stored by now. Call instead of `lines`. */
+  /** What is stored by now. */
   stored(signal: AbortSignal): AsyncGenerator<string>;
   close(): void;
 }
 
-/** Live lines that wait for a slow reader; beyond that they are read back from the store. */
-const liveLimit = 5_000;
-const pollMs = 1_000;
-
-interface Position {
-  fence: number;
-  /** Number of the next line to give out. */
-  next: number;
-  /** Last stored chunk that was read. */
-  key: string | undefined;
+export interface FollowOptions {
+  /** The build cannot have written anything yet. Default false. */
+  readonly fresh?: boolean;
+  /** Only what comes after it; default: from the first line of the first attempt. */
+  readonly after?: LogPosition;
 }
+
+/** Live lines and their characters that wait for a slow reader; beyond that they are read back from the store. */
+const liveLimit = 5_000;
+const liveCharacters = 2 * 1024 * 1024;
+const pollMs = 1_000;
+/** Chunks reach the store a little later than lines are heard. */
+const storedAfterMs = 100;
+/** Lines that are not stored after so many looks were lost on their way there. */
+const mostLooks = 150;
 
 export function followLog(
   deps: { store: ObjectStore; events: EventBus; queue: Pick<JobQueue, 'get'> },
   id: string,
-  options: { /** The build cannot have written anything yet. Default false. */ fresh?: boolean } = {},
+  options: FollowOptions = {},
 ): LogFollower {
-  const at: Position = { fence: 0, next: 0, key: undefined };
+  let at: LogPosition = options.after ?? logStart;
+  /** Last stored chunk that was read. */
+  let lastKey: string | undefined;
   let live: LiveLines[] = [];
-  let waiting = 0;
+  let waiting = { lines: 0, characters: 0 };
   let wake: () => void = () => {};
   const unsubscribe = deps.events.subscribe(logTopic(id), (message) => {
-    const lines = message as unknown as LiveLines;
-    waiting += lines.lines.length;
-    if (waiting > liveLimit) {
-      live = [];
-      waiting = 0;
-    }
-    live.push(lines);
+    const heard = message as unknown as LiveLines;
+    waiting = {
+      lines: waiting.lines + heard.lines.length,
+      characters: waiting.characters + characters(heard),
+    };
+    if (waiting.lines > liveLimit || waiting.characters > liveCharacters) forgetLive();
+    live.push(heard);
     wake();
   });
 
-  function* giveLive(): Generator<string, 'gap' | 'end' | 'none'> {
-    for (let message = live.shift(); message !== undefined; message = live.shift()) {
-      waiting -= message.lines.length;
+  function forgetLive(): void {
+    live = [];
+    waiting = { lines: 0, characters: 0 };
+  }
+
+  /** The next heard lines that follow what was given out; `ahead`: there are some, but others come first. */
+  function takeLive(looks: number): { block: LogBlock; end: boolean } | 'ahead' | 'none' {
+    for (let message = live[0]; message !== undefined; message = live[0]) {
+      if (message.fence >= at.fence && !isNext(message) && !mayJumpTo(message, looks)) return 'ahead';
+      live.shift();
+      waiting = {
+        lines: waiting.lines - message.lines.length,
+        characters: waiting.characters - characters(message),
+      };
       if (message.fence < at.fence) continue;
-      if (message.fence > at.fence && message.first === 0)
-        Object.assign(at, { fence: message.fence, next: 0 });
-      if (message.fence > at.fence || message.first > at.next) {
-        live.unshift(message);
-        waiting += message.lines.length;
-        return 'gap';
-      }
-      const skip = at.next - message.first;
-      at.next = Math.max(at.next, message.first + message.lines.length);
-      yield* message.lines.slice(skip);
-      if (message.end === true) return 'end';
+      return { block: give(message.fence, message.first, message.lines), end: message.end === true };
     }
     return 'none';
   }
 
-  async function* giveStored(): AsyncGenerator<string> {
-    for await (const chunk of readChunks(deps.store, id, at.key)) {
-      at.key = chunk.key;
+  function isNext({ fence, first }: LiveLines): boolean {
+    if (fence === at.fence) return first <= at.line;
+    return at.fence === 0 && fence === 1 && first === 0;
+  }
+
+  /** What the store has before these lines was given out: there is nothing else, or nothing will come. */
+  function mayJumpTo({ fence, first, jump }: LiveLines, looks: number): boolean {
+    if (looks >= mostLooks) return true;
+    return looks > 0 && (fence > at.fence ? first === 0 : jump === true);
+  }
+
+  /** Moves the position behind these lines; those that were given out are left out, and a mark says what is missing. */
+  function give(fence: number, first: number, lines: readonly string[]): LogBlock {
+    const from = fence === at.fence ? at.line : 0;
+    const missing = first > from ? [`… ${first - from} lines are left out …`] : [];
+    at = { fence, line: Math.max(from, first + lines.length) };
+    return { lines: [...missing, ...lines.slice(Math.max(0, from - first))], position: at };
+  }
+
+  async function* giveStored(): AsyncGenerator<LogBlock> {
+    for await (const chunk of readLogChunks(deps.store, id, () => at, lastKey)) {
+      lastKey = chunk.key;
       if (chunk.fence < at.fence) continue;
-      if (chunk.fence > at.fence) Object.assign(at, { fence: chunk.fence, next: 0 });
-      if (chunk.first > at.next) yield `… ${chunk.first - at.next} lines are left out …`;
-      const skip = Math.max(0, at.next - chunk.first);
-      at.next = Math.max(at.next, chunk.first + chunk.lines.length);
-      yield* chunk.lines.slice(skip);
+      const block = give(chunk.fence, chunk.first, chunk.lines);
+      if (block.lines.length > 0) yield block;
     }
   }
 
@@ -91,25 +124,22 @@ export function followLog(
     });
   }
 
-  async function* lines(signal: AbortSignal): AsyncGenerator<string> {
+  async function* blocks(signal: AbortSignal): AsyncGenerator<LogBlock> {
     try {
       if (options.fresh !== true) yield* giveStored();
+      let looks = 0;
       while (!signal.aborted) {
-        const state = yield* giveLive();
-        if (state === 'end') return;
-        if (state === 'gap') {
-          // Chunks reach the store a little later than lines are heard.
-          await pause(100, signal);
-          yield* giveStored();
-          // The worker died with lines that nobody has; the next attempt starts over.
-          const restart = live.findIndex(({ fence, first }) => fence > at.fence && first === 0);
-          if (restart > 0) live = live.slice(restart);
-          if (live.length > 0 && (live[0]?.first ?? 0) > at.next && (await ended())) live = [];
-          else continue;
+        const taken = takeLive(looks);
+        if (typeof taken === 'object') {
+          looks = 0;
+          if (taken.block.lines.length > 0) yield taken.block;
+          if (taken.end) return;
+          continue;
         }
-        if (live.length === 0) await pause(pollMs, signal);
-        if (live.length > 0 || signal.aborted) continue;
-        const over = await ended();
+        await pause(taken === 'ahead' ? storedAfterMs : pollMs, signal);
+        if (signal.aborted || (taken === 'none' && live.length > 0)) continue;
+        looks = taken === 'ahead' ? looks + 1 : 0;
+        const over = await hasEnded();
         yield* giveStored();
         if (over) return;
       }
@@ -118,41 +148,27 @@ export function followLog(
     }
   }
 
-  async function ended(): Promise<boolean> {
+  async function hasEnded(): Promise<boolean> {
     const job = await deps.queue.get(id);
     return job === undefined || (job.state !== 'queued' && job.state !== 'running');
   }
 
-  async function* stored(signal: AbortSignal): AsyncGenerator<string> {
-    unsubscribe();
-    for await (const line of giveStored()) {
-      if (signal.aborted) return;
-      yield line;
-    }
-  }
-
-  return { lines, stored, close: unsubscribe };
+  return {
+    blocks,
+    async *lines(signal) {
+      for await (const { lines } of blocks(signal)) yield* lines;
+    },
+    async *stored(signal) {
+      unsubscribe();
+      for await (const { lines } of giveStored()) {
+        if (signal.aborted) return;
+        yield* lines;
+      }
+    },
+    close: unsubscribe,
+  };
 }
 
-async function* readChunks(
-  store: ObjectStore,
-  id: string,
-  after: string | undefined,
-): AsyncGenerator<{ key: string; fence: number; first: number; lines: string[] }> {
-  let startAfter = after;
-  for (;;) {
-    const page = await store.list({
-      prefix: logPrefix(id),
-      ...(startAfter === undefined ? {} : { startAfter }),
-    });
-    for (const { key } of page.objects) {
-      const match = /\/(\d+)-(\d+)$/.exec(key);
-      const object = await store.get(key);
-      if (match === null || object === undefined) continue;
-      const lines = object.body.toString('utf8').replace(/\n$/, '').split('\n');
-      yield { key, fence: Number(match[1]), first: Number(match[2]), lines };
-    }
-    if (page.next === undefined) return;
-    startAfter = page.next;
-  }
+function characters({ lines }: LiveLines): number {
+  return lines.reduce((sum, line) => sum + line.length, 0);
 }

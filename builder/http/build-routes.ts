@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { repositoryOf } from '../farm/build-request.ts';
@@ -10,6 +9,7 @@ import {
   errorSchema,
   sees,
 } from './build-access.ts';
+import { createLogRoutes } from './log-routes.ts';
 
 const imageSchema = Type.Object({
   reference: Type.String(),
@@ -55,10 +55,6 @@ const listSchema = Type.Object({
   ),
   repository: Type.Optional(Type.String({ maxLength: 255, description: 'Only of this git repository.' })),
 });
-const logSchema = Type.Object({
-  follow: Type.Optional(Type.Enum(['0', '1'], { description: '1 = stay until the build has ended.' })),
-});
-
 /** A build as the management API shows it. */
 export type BuildView = Static<typeof buildSchema>;
 
@@ -117,36 +113,7 @@ export function createBuildRoutes(options: BuildAccessOptions): FastifyPluginAsy
       },
     );
 
-    app.get<{ Params: Static<typeof buildIdSchema>; Querystring: Static<typeof logSchema> }>(
-      '/api/v1/builds/:id/log',
-      {
-        schema: {
-          tags,
-          summary: 'Log of a build, as text',
-          produces: ['text/plain'],
-          params: buildIdSchema,
-          querystring: logSchema,
-        },
-      },
-      async (request, reply) => {
-        const found = await find(request, reply, 'pull');
-        if (found === undefined) return reply;
-        const left = new AbortController();
-        reply.raw.once('close', () => left.abort());
-        const follower = builds.log(found.build.id);
-        const lines =
-          request.query.follow === '1' ? follower.lines(left.signal) : follower.stored(left.signal);
-        return (
-          reply
-            .header('Content-Type', 'text/plain; charset=utf-8')
-            .header('Cache-Control', 'no-store')
-            .header('X-Accel-Buffering', 'no')
-            // A browser that is sent here must not take a log for a page.
-            .header('X-Content-Type-Options', 'nosniff')
-            .send(Readable.from(withLineEnds(lines), { objectMode: false }))
-        );
-      },
-    );
+    await app.register(createLogRoutes({ builds, find }));
 
     for (const [name, summary] of [
       ['cancel', 'Ends a build that waits or runs'],
@@ -200,8 +167,4 @@ export function toView(build: Build): BuildView {
       ? {}
       : { images: result['images'] as unknown as BuildView['images'] & object }),
   };
-}
-
-async function* withLineEnds(lines: AsyncIterable<string>): AsyncGenerator<string> {
-  for await (const line of lines) yield `${line}\n`;
 }

@@ -53,6 +53,16 @@ function createSplitter(): {
     size = 0;
     return line.endsWith('\r') ? line.slice(0, -1) : line;
   };
+  /** As much of a line that is full as may leave it; what stays begins the next part. */
+  const takePart = (): string | undefined => {
+    const line = Buffer.concat(held);
+    // A progress bar writes its line over and over: nobody will see the earlier states.
+    const state = line.lastIndexOf(0x0d, -2) + 1;
+    const end = state > 0 ? state : wholeCharacters(line);
+    held = [line.subarray(end)];
+    size = line.length - end;
+    return state > 0 ? undefined : line.subarray(0, end).toString();
+  };
   return {
     *add(bytes) {
       for (let start = 0; start < bytes.length; ) {
@@ -65,7 +75,8 @@ function createSplitter(): {
           start = end + 1;
         } else {
           start = end;
-          if (size >= longestLine) yield take();
+          const part = size >= longestLine ? takePart() : undefined;
+          if (part !== undefined) yield part;
         }
       }
     },
@@ -73,4 +84,17 @@ function createSplitter(): {
       if (size > 0) yield take();
     },
   };
+}
+
+/** How many of the bytes are whole characters of UTF-8, of which none is longer than four. */
+function wholeCharacters(bytes: Buffer): number {
+  for (let back = 1; back <= 3; back++) {
+    const byte = bytes[bytes.length - back] ?? 0;
+    if (byte < 0x80) return bytes.length;
+    if (byte >= 0xc0)
+      return bytes.length - back + (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2) <= bytes.length
+        ? bytes.length
+        : bytes.length - back;
+  }
+  return bytes.length;
 }

@@ -1,6 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createBuildLog } from '../../../../builder/farm/build-log.ts';
 import { followLog } from '../../../../builder/farm/follow-log.ts';
+import type { LogPosition } from '../../../../builder/farm/log-chunks.ts';
 import { createEventBus } from '../../../../core/events.ts';
 import { createSilentLogger } from '../../../../core/log.ts';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
@@ -75,6 +76,100 @@ describe('a build log', () => {
     await log.close({ end: true });
 
     expect(await collect(followLog(deps, 'b').stored(never))).toEqual(['xxxxxxxxxx … (50 characters)', 'ab']);
+  });
+
+  it('masks a line after controls left it and before it is cut', async () => {
+    const { deps } = createBench('succeeded');
+    const mask = (line: string): string => line.replaceAll('secret', '***');
+    const log = createBuildLog(deps, 'b', 1, { line: 10, mask });
+    log.line('a sec\0ret');
+    log.line('12345 secret');
+
+    await log.close({ end: true });
+
+    expect(await collect(followLog(deps, 'b').stored(never))).toEqual(['a ***', '12345 ***']);
+  });
+
+  it('keeps the end of an endless one in the store while it runs, and no more than that', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const { deps } = createBench('running');
+    const log = createBuildLog(deps, 'b', 1, { head: 1000, tail: 500 });
+    for (let line = 0; line < 5000; line++) {
+      log.line(`line ${line}`);
+      if (line % 20 === 0) await vi.advanceTimersByTimeAsync(1000);
+    }
+    await vi.advanceTimersByTimeAsync(1000);
+
+    const kept = await collect(followLog(deps, 'b').stored(never));
+    vi.useRealTimers();
+
+    expect(kept[0]).toBe('line 0');
+    expect(kept.at(-1)).toBe('line 4999');
+    expect(kept.join('\n').length).toBeLessThan(2600);
+    await log.close({ end: false });
+  });
+
+  it('is heard to its end by somebody who comes when its start is full', async () => {
+    const { deps } = createBench('running');
+    const log = createBuildLog(deps, 'b', 1, { head: 1000, tail: 500 });
+    for (let line = 0; line < 10_000; line++) log.line(`line ${line}`);
+    const heard = collect(followLog(deps, 'b').lines(never));
+    await new Promise(setImmediate);
+    for (let line = 10_000; line < 20_000; line++) log.line(`line ${line}`);
+
+    await log.close({ end: true });
+
+    const lines = await heard;
+    expect(lines[0]).toBe('line 0');
+    expect(lines.at(-1)).toBe('line 19999');
+    const told = lines.reduce((sum, line) => sum + Number(/^… (\d+) lines/.exec(line)?.[1] ?? 1), 0);
+    expect(told).toBe(20_000);
+  });
+
+  it.each(['none of it', 'its first attempt', 'a part of the second'])(
+    'goes on behind the last line that a reader had, who had %s',
+    async (had) => {
+      const { deps, job } = createBench('running');
+      const all: { text: string; position: LogPosition }[] = [];
+      const follower = followLog(deps, 'b', { fresh: true });
+      const heard = (async () => {
+        for await (const { lines, position } of follower.blocks(never))
+          for (const [index, text] of lines.entries())
+            all.push({ text, position: { ...position, line: position.line - lines.length + index + 1 } });
+      })();
+      for (const fence of [1, 2]) {
+        const log = createBuildLog(deps, 'b', fence);
+        for (let line = 0; line < 2000; line++) log.line(`${fence} ${line} ${'x'.repeat(50)}`);
+        await log.close({ end: fence === 2 });
+      }
+      await heard;
+      Object.assign(job, { state: 'succeeded' });
+      const cut = { 'none of it': 0, 'its first attempt': 2000, 'a part of the second': 2741 }[had] ?? 0;
+      const after = all[cut - 1]?.position;
+
+      const rest = await collect(followLog(deps, 'b', after === undefined ? {} : { after }).lines(never));
+
+      expect(all).toHaveLength(4000);
+      expect(rest).toEqual(all.slice(cut).map(({ text }) => text));
+    },
+  );
+
+  it('is heard on by a follower whose build another worker took up, with what the first one stored', async () => {
+    const { deps } = createBench();
+    const heard = collect(followLog(deps, 'b', { fresh: true }).lines(never));
+    const first = createBuildLog(deps, 'b', 1);
+    first.line('one');
+    await first.close({ end: false });
+    // Stored by a worker whose live lines never came here.
+    const silent = createBuildLog({ ...deps, events: createEventBus() }, 'b', 2);
+    silent.line('two');
+    await silent.close({ end: false });
+    const last = createBuildLog(deps, 'b', 3);
+    last.line('three');
+
+    await last.close({ end: true });
+
+    expect(await heard).toEqual(['one', 'two', 'three']);
   });
 
   it('starts over with the next attempt', async () => {

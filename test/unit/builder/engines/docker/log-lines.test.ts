@@ -21,6 +21,21 @@ it('a line without end is handed out in parts of 32 KiB', async () => {
   expect(lines.map((line) => line.length)).toEqual([32_768, 32_768, 32_768, 100_000 - 3 * 32_768]);
 });
 
+it('a line without end is not cut within a letter', async () => {
+  const lines = await collect(cut(frame(1, `x${'漢'.repeat(30_000)}`), 1000));
+
+  expect(lines.join('')).toBe(`x${'漢'.repeat(30_000)}`);
+});
+
+it('a progress bar that writes its line over and over is one line, however long it goes on', async () => {
+  const states = Array.from({ length: 20_000 }, (_, state) => `${state} of 20000 \r`);
+  const lines = await collect(cut(frame(1, `${states.join('')}\ndone\n`), 1000));
+
+  expect(lines).toHaveLength(2);
+  expect(lines[0]).toMatch(/19999 of 20000 $/);
+  expect(lines[1]).toBe('done');
+});
+
 it('empty lines stay, and a stream that is cut short loses only its last frame', async () => {
   expect(await collect(cut(frame(1, '\n\na\n'), 4))).toEqual(['', '', 'a']);
   expect(await collect(cut(frame(1, 'abc\ndef').subarray(0, 13), 4))).toEqual(['abc', 'd']);
