@@ -15,6 +15,8 @@ import { createImageOnBase } from './farm/image-on-base.ts';
 import { createCommitPlanner } from './farm/plan-commit.ts';
 import { proposeForCommit } from './farm/propose-for-commit.ts';
 import { createBaseResolver } from './farm/resolve-base.ts';
+import type { RetentionSettings } from './farm/retention.ts';
+import { startRetention } from './farm/retention-loop.ts';
 import { createBuildRunner } from './farm/run-build.ts';
 import { createGitHost } from './git/create-git-host.ts';
 import type { GitHost } from './git/git-host.ts';
@@ -37,6 +39,8 @@ export interface BuilderDeps {
   readonly defaultBase?: string;
   /** How changed base images reach the apps on them; without it only people start that. */
   readonly propagation?: PropagationSettings;
+  /** How long builds are kept; without it for ever. */
+  readonly retention?: RetentionSettings;
   /** Of release packages; default 2 GiB, and 8 GiB unpacked. */
   readonly packageLimits?: PackageLimits;
 }
@@ -116,10 +120,21 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
       const timer = setInterval(recover, recoverEveryMs);
       const worker = queue.work(runner, { concurrency });
       const waves = propagation.work();
+      const retention =
+        deps.retention === undefined
+          ? undefined
+          : startRetention({
+              store,
+              log,
+              settings: deps.retention,
+              resolveRef: (team, app, ref) => git.resolveRef(team, app, ref),
+              holder: `${hostname()}:${process.pid}`,
+            });
       return {
         ...worker,
         async drain(signal) {
           clearInterval(timer);
+          await retention?.close();
           // A wave waits for builds of its own, and another worker goes on with it.
           await waves.close();
           await worker.drain(signal);

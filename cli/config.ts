@@ -14,6 +14,7 @@ import { frontSchema } from './front-config.ts';
 import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts';
 import { mirrorsSchema } from './mirror-config.ts';
 import { propagationSchema } from './propagation-config.ts';
+import { retentionSchema } from './retention-config.ts';
 import { storeSchema } from './store-config.ts';
 
 /** Variables with our prefix that are read elsewhere: by commands that talk to a server, and by tests. */
@@ -263,6 +264,8 @@ export const configSchema = Type.Object({
     }),
     /** How a changed base image reaches the apps on it. */
     propagation: propagationSchema,
+    /** How long builds are remembered. */
+    retention: retentionSchema,
   }),
   log: Type.Object({
     level: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {

@@ -95,6 +95,7 @@ export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
     ...(config.publicUrl === undefined ? {} : { publicUrl: config.publicUrl }),
     packageLimits: config.builder.packages,
     propagation: config.builder.propagation,
+    retention: config.builder.retention,
     ...(config.builder.defaultBase === undefined ? {} : { defaultBase: config.builder.defaultBase }),
   };
 }
