@@ -1,6 +1,8 @@
 import { UserError } from '../core/user-error.ts';
 import type { CliContext } from './context.ts';
 import { basicAuthorization, findCredential, serverUrl } from './credentials.ts';
+import { ServerAway } from './server-away.ts';
+import { parseServerEvents, type ServerEvent } from './server-events.ts';
 
 /** The management API of one server, as the commands use it. */
 export interface ServerApi {
@@ -11,9 +13,17 @@ export interface ServerApi {
   call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<T>;
   /** Text of a successful answer, as it arrives. Errors: UserError. */
   stream(path: string): AsyncGenerator<string>;
+  /**
+   * Server-sent events behind the one with the id `after` ('' = from the start). Errors: UserError; ServerAway also when the connection breaks, or says
+   * nothing for a minute, where a server says something every 15 seconds.
+   */
+  events(path: string, after: string): AsyncGenerator<ServerEvent>;
   /** The whole of a successful answer, which is small. Errors: UserError. */
   bytes(path: string): Promise<Buffer>;
 }
+
+/** Silence of an event stream after which its connection is taken for dead. */
+const silenceMs = 60_000;
 
 /** Errors: UserError (no server address). */
 export async function openServerApi(context: CliContext, server: string | undefined): Promise<ServerApi> {
@@ -21,7 +31,12 @@ export async function openServerApi(context: CliContext, server: string | undefi
   const credential = await findCredential(context, url);
   const authorization = credential === undefined ? undefined : basicAuthorization(credential);
 
-  async function request(method: string, path: string, body?: object): Promise<Response> {
+  async function request(
+    method: string,
+    path: string,
+    body?: object,
+    more: { headers?: Readonly<Record<string, string>>; signal?: AbortSignal } = {},
+  ): Promise<Response> {
     let response: Response;
     try {
       response = await fetch(`${url}${path}`, {
@@ -31,12 +46,14 @@ export async function openServerApi(context: CliContext, server: string | undefi
         headers: {
           ...(authorization === undefined ? {} : { authorization }),
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...more.headers,
         },
+        ...(more.signal === undefined ? {} : { signal: more.signal }),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
     } catch (cause) {
       const reason = (cause as { cause?: Error }).cause?.message ?? (cause as Error).message;
-      throw new UserError(`cannot reach ${url}: ${reason}`, { cause });
+      throw new ServerAway(`cannot reach ${url}: ${reason}`, { cause });
     }
     if (response.ok) return response;
     if (response.status === 401) {
@@ -44,7 +61,8 @@ export async function openServerApi(context: CliContext, server: string | undefi
       throw new UserError(`${url} asks who you are: run "brickyard login ${url}"`);
     }
     const text = await response.text();
-    throw new UserError(`${url}: ${messageOf(text) ?? `the server answered ${response.status}`}`);
+    const message = `${url}: ${messageOf(text) ?? `the server answered ${response.status}`}`;
+    throw response.status >= 500 ? new ServerAway(message) : new UserError(message);
   }
 
   return {
@@ -53,6 +71,30 @@ export async function openServerApi(context: CliContext, server: string | undefi
     call: async <T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object) =>
       (await (await request(method, path, body)).json()) as T,
     bytes: async (path) => Buffer.from(await (await request('GET', path)).arrayBuffer()),
+    async *events(path, after) {
+      const silent = new AbortController();
+      const watch = (): NodeJS.Timeout => setTimeout(() => silent.abort(), silenceMs);
+      let timer = watch();
+      try {
+        const headers = { accept: 'text/event-stream', ...(after === '' ? {} : { 'last-event-id': after }) };
+        const { body } = await request('GET', path, undefined, { headers, signal: silent.signal });
+        if (body === null) return;
+        const heard = async function* (): AsyncGenerator<string> {
+          for await (const text of body.pipeThrough(new TextDecoderStream())) {
+            clearTimeout(timer);
+            timer = watch();
+            yield text;
+          }
+        };
+        yield* parseServerEvents(heard());
+      } catch (cause) {
+        if (cause instanceof UserError) throw cause;
+        throw new ServerAway(`${url}: the connection broke off (${(cause as Error).message})`, { cause });
+      } finally {
+        clearTimeout(timer);
+        silent.abort();
+      }
+    },
     async *stream(path) {
       const { body } = await request('GET', path);
       if (body === null) return;

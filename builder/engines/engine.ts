@@ -9,6 +9,8 @@ export type BuildLog = (line: string) => void;
 export interface EngineContext {
   readonly signal: AbortSignal;
   readonly log: BuildLog;
+  /** Told how long a part of the work took; what it is not told of counts as the sandbox's own. */
+  readonly phase?: (name: 'restore' | 'build' | 'test' | 'static', milliseconds: number) => void;
 }
 
 /** Makes the final image of a plan in the registry and says what it cost. The assembler is the one that ships; others exist for comparison. */

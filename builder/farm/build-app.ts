@@ -9,6 +9,7 @@ import type { CommitTree, GitHost } from '../git/git-host.ts';
 import type { BuildPlan, PlannedBase } from '../plan/plan.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
 import type { ArtifactWriter } from './artifact-store.ts';
+import type { AppRecorder } from './build-recorder.ts';
 import { type BuildRequest, repositoryOf } from './build-request.ts';
 import { tagsOfBuild, type WantedTag } from './image-tags.ts';
 import type { CommitPlanner } from './plan-commit.ts';
@@ -61,6 +62,8 @@ export interface AppBuildInput {
   /** Image repositories of this build so far, with the folder that has each: no two applications can be one. */
   readonly taken: Map<string, string>;
   readonly artifacts: ArtifactWriter;
+  /** Notes what the image is made of, and where the time goes. */
+  readonly record?: AppRecorder;
   readonly write: (line: string) => void;
 }
 
@@ -73,7 +76,7 @@ export async function buildApp(
   input: AppBuildInput,
 ): Promise<AppBuildOutcome | undefined> {
   const started = performance.now();
-  const { request, job, context, commit, source, directory, write } = input;
+  const { request, job, context, commit, source, directory, write, record } = input;
   const { signal } = context;
   const { plan } = await deps.planCommit({
     request: { ...request, app: input.defaultName },
@@ -81,7 +84,9 @@ export async function buildApp(
     directory,
     write,
   });
+  record?.phase('plan', performance.now() - started);
   if (request.wave !== undefined && request.wave.repository !== plan.repository) return undefined;
+  record?.planned(plan, { commit: commit.commit, key: source.key, engine: deps.engine.name });
   takeRepository(input, plan);
   checkRights(deps.authorizer, request, plan);
   const tags = tagsOfBuild(request, commit.commit);
@@ -109,6 +114,12 @@ export async function buildApp(
     },
   );
   reportTags(write, set, performance.now() - tagging);
+  record?.phase('tags', performance.now() - tagging);
+  record?.made({
+    digest,
+    ...(engine === undefined ? {} : { engine }),
+    ...(known === undefined ? {} : { unchanged: known.build }),
+  });
   await deps.onImage?.(plan.repository, plan.base);
   const reference = referenceOf(deps, request, plan, set.set[0]);
   const how = known === undefined ? 'built' : 'done';
@@ -139,6 +150,7 @@ async function makeImage(deps: AppBuildDeps, input: AppBuildInput, plan: BuildPl
     { signal: context.signal, log: write },
   );
   write(formatStep('image', describeLayers(result), performance.now() - assembling));
+  input.record?.phase('assemble', performance.now() - assembling);
   return result;
 }
 

@@ -43,8 +43,6 @@ export interface BuildLogOptions extends BuildLogLimits {
 export interface BuildLogWriter {
   /** Takes text of one or more lines; never waits and never fails. */
   line(text: string): void;
-  /** What it took so far, with what was left out later. */
-  size(): { readonly lines: number; readonly bytes: number };
   /** Stores what is left. `end`: tells followers that the build has ended. */
   close(options: { end: boolean }): Promise<void>;
 }
@@ -75,7 +73,6 @@ export function createBuildLog(
   const mask = options.mask ?? ((line: string) => line);
   /** Number of the next line. */
   let next = 0;
-  let bytesTaken = 0;
   /** The start is full: from here on only the end is kept. */
   let past = false;
   let headBytes = 0;
@@ -168,7 +165,6 @@ export function createBuildLog(
     const line =
       whole.length > lineLimit ? `${whole.slice(0, lineLimit)} … (${whole.length} characters)` : whole;
     const bytes = Buffer.byteLength(line) + 1;
-    bytesTaken += bytes;
     if (!past && headBytes + bytes > headLimit) {
       flush();
       publish();
@@ -207,7 +203,6 @@ export function createBuildLog(
         announce();
       }
     },
-    size: () => ({ lines: next, bytes: bytesTaken }),
     async close({ end }) {
       flush();
       publish(end);

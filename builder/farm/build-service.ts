@@ -5,6 +5,7 @@ import type { PushListener, RefUpdate } from '../git/git-host.ts';
 import { timeOrderedId } from '../git/time-ordered-id.ts';
 import type { PackageNote } from '../package/package-note.ts';
 import { type ArtifactStore, createArtifactStore } from './artifact-store.ts';
+import { type BuildDetails, createBuildDetails } from './build-detail.ts';
 import { type BuildRequest, parseBuildRequest, toPayload } from './build-request.ts';
 import { cleanLine } from './clean-line.ts';
 import { followLog, type LogFollower } from './follow-log.ts';
@@ -23,6 +24,8 @@ export interface BuildService extends PushListener {
   log(id: string, after?: LogPosition): LogFollower;
   /** What the tests of builds left for people. */
   readonly artifacts: Pick<ArtifactStore, 'list' | 'get'>;
+  /** What they were made of. */
+  readonly details: Pick<BuildDetails, 'list'>;
 }
 
 export interface Build extends Omit<JobRecord, 'payload'> {
@@ -113,6 +116,7 @@ export function createBuildService(deps: {
     },
     log: (id, after) => followLog(deps, id, after === undefined ? {} : { after }),
     artifacts: createArtifactStore(deps.store),
+    details: createBuildDetails(deps.store),
   };
 }
 

@@ -17,7 +17,9 @@ import { pathText } from '../plan/select-source.ts';
 import { sourceSubtree } from '../plan/source-subtree.ts';
 import { createArtifactStore } from './artifact-store.ts';
 import { type AppBuildDeps, type AppBuildOutcome, buildApp } from './build-app.ts';
+import { type AttemptDetail, createBuildDetails } from './build-detail.ts';
 import { type BuildLogLimits, type BuildLogWriter, createBuildLog } from './build-log.ts';
+import { type BuildRecorder, createBuildRecorder } from './build-recorder.ts';
 import { type BuildRequest, parseBuildRequest } from './build-request.ts';
 import { reportPackage } from './report-package.ts';
 
@@ -33,10 +35,21 @@ export function createBuildRunner(deps: BuildRunnerDeps): JobHandler {
   return async (job, context) => {
     const request = parseBuildRequest(job.payload);
     const log = createBuildLog(deps, job.id, context.fence, deps.logLimits);
+    const recorder = createBuildRecorder(
+      { details: createBuildDetails(deps.store), log: deps.log },
+      job,
+      context.fence,
+    );
     let end = true;
+    let outcome: AttemptDetail['outcome'] = 'succeeded';
+    let reason: string | undefined;
     const closing: Promise<void>[] = [];
     try {
-      const outcomes = await runBuild(deps, request, job, context, { log, closing });
+      const outcomes = await runBuild(deps, request, job, context, {
+        log: counted(log, recorder),
+        closing,
+        recorder,
+      });
       end = !(context.signal.reason instanceof LeaseLost);
       return toResult(outcomes);
     } catch (error) {
@@ -44,6 +57,8 @@ export function createBuildRunner(deps: BuildRunnerDeps): JobHandler {
       const cancelled = context.signal.reason instanceof JobCancelled;
       // A build that was taken from this worker goes on elsewhere, and whoever follows the log is to hear it.
       end = cancelled || (failure instanceof JobFailed && !context.signal.aborted);
+      outcome = outcomeOf(failure, context.signal);
+      reason = failure instanceof Error ? failure.message : String(failure);
       if (cancelled) log.line('\n  ✗ stopped');
       else if (context.signal.aborted)
         log.line('\n  ! this worker lets go of the build; it is taken up again');
@@ -57,7 +72,7 @@ export function createBuildRunner(deps: BuildRunnerDeps): JobHandler {
       }
       throw failure;
     } finally {
-      await Promise.all([log.close({ end }), ...closing]);
+      await Promise.all([log.close({ end }), recorder.save(outcome, reason), ...closing]);
     }
   };
 }
@@ -68,11 +83,13 @@ async function runBuild(
   job: JobRecord,
   context: JobContext,
   /** `closing`: what goes on in the background; the pusher waits for the end of the log, not for git's. */
-  { log, closing }: { log: BuildLogWriter; closing: Promise<void>[] },
+  { log, closing, recorder }: { log: BuildLogWriter; closing: Promise<void>[]; recorder: BuildRecorder },
 ): Promise<readonly AppBuildOutcome[]> {
   log.line(`build ${job.id}`);
   if (job.attempts > 1) log.line(`  (taken up again, attempt ${job.attempts})`);
+  const opening = performance.now();
   const source = await deps.git.openTree(request.team, request.app, request.commit);
+  recorder.phase('source', performance.now() - opening);
   try {
     await reportPackage(request.package, source, (line) => log.line(line));
     // A package is one application, whatever lies in its depths.
@@ -88,7 +105,8 @@ async function runBuild(
     const [only] = directories;
     if (only === '' && directories.length === 1) {
       const write = (line: string): void => log.line(line);
-      const input = { ...common, source, directory: '', defaultName: request.app, write };
+      const record = recorder.app('');
+      const input = { ...common, source, directory: '', defaultName: request.app, write, record };
       return [await buildApp(deps, input)].flatMap((outcome) => outcome ?? []);
     }
     const outcomes: AppBuildOutcome[] = [];
@@ -99,7 +117,15 @@ async function runBuild(
       try {
         const own = directory === '' ? source : await sourceSubtree(source, directory);
         const defaultName = directory === '' ? request.app : directory.slice(directory.lastIndexOf('/') + 1);
-        const outcome = await buildApp(deps, { ...common, source: own, directory, defaultName, write });
+        const record = recorder.app(directory);
+        const outcome = await buildApp(deps, {
+          ...common,
+          source: own,
+          directory,
+          defaultName,
+          write,
+          record,
+        });
         if (outcome !== undefined) outcomes.push(outcome);
       } catch (error) {
         const failure = classify(error, context.signal);
@@ -133,6 +159,21 @@ async function findApps(source: CommitTree, log: BuildLogWriter): Promise<readon
     );
   }
   return directories.length === 0 ? [''] : directories;
+}
+
+function outcomeOf(failure: unknown, signal: AbortSignal): AttemptDetail['outcome'] {
+  if (signal.aborted) return 'stopped';
+  return failure instanceof JobFailed ? 'failed' : 'fault';
+}
+
+function counted(log: BuildLogWriter, recorder: BuildRecorder): BuildLogWriter {
+  return {
+    line(text) {
+      recorder.logged(Buffer.byteLength(text) + 1);
+      log.line(text);
+    },
+    close: (options) => log.close(options),
+  };
 }
 
 function prefixed(log: BuildLogWriter, prefix: string): (text: string) => void {

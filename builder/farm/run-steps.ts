@@ -1,11 +1,12 @@
 import type { Readable } from 'node:stream';
 import { JobFailed } from '../../core/queue/job-queue.ts';
-import type { Sandbox } from '../engines/engine.ts';
+import type { EngineContext, Sandbox } from '../engines/engine.ts';
 import type { BuildPlan } from '../plan/plan.ts';
 import type { AppBuildInput } from './build-app.ts';
+import type { AppRecorder } from './build-recorder.ts';
 import { formatStep } from './report.ts';
 
-type StepInput = Pick<AppBuildInput, 'source' | 'context' | 'write' | 'artifacts' | 'directory'>;
+type StepInput = Pick<AppBuildInput, 'source' | 'context' | 'write' | 'artifacts' | 'directory' | 'record'>;
 
 /**
  * Runs what App.yaml asks to be run: build commands, tests, the static script. Returns the files that the image gets beside those of the commit;
@@ -25,12 +26,14 @@ export async function runSteps(
   }
   const outputs = await runCommands(sandbox, input, plan);
   if (staticScript === undefined) return outputs;
-  const { source, context, write } = input;
+  const { source, context, write, record } = input;
   const started = performance.now();
+  const timed = timeSandbox(record);
   const files = await sandbox.runScript(
     { plan: { ...plan, staticScript }, source, ...(outputs === undefined ? {} : { outputs }) },
-    { signal: context.signal, log: (line) => write(`  │ ${line}`) },
+    { signal: context.signal, log: (line) => write(`  │ ${line}`), phase: timed.phase },
   );
+  timed.end();
   write(formatStep('static', staticScript, performance.now() - started));
   return files;
 }
@@ -38,12 +41,13 @@ export async function runSteps(
 /** Returns what `build` made; undefined where only tests ran, or nothing. */
 async function runCommands(
   sandbox: Sandbox,
-  { source, context, write, artifacts, directory }: StepInput,
+  { source, context, write, artifacts, directory, record }: StepInput,
   plan: BuildPlan,
 ): Promise<Readable | undefined> {
   const { build, test } = plan;
   if (build === undefined && test === undefined) return undefined;
   const started = performance.now();
+  const timed = timeSandbox(record);
   const outputs = await sandbox.run(
     {
       plan,
@@ -56,8 +60,9 @@ async function runCommands(
         if (kept.length > 0) write(`  │ kept ${count(kept.length, 'artifact')}: brickyard builds artifacts`);
       },
     },
-    { signal: context.signal, log: (line) => write(`  │ ${line}`) },
+    { signal: context.signal, log: (line) => write(`  │ ${line}`), phase: timed.phase },
   );
+  timed.end();
   const ran = [
     ...(build === undefined ? [] : [count(build.commands.length, 'command')]),
     ...(test === undefined ? [] : [`${count(test.commands.length, 'test command')}`]),
@@ -67,6 +72,22 @@ async function runCommands(
   if (build !== undefined) return outputs;
   outputs.destroy();
   return undefined;
+}
+
+/** What the sandbox does not tell of is its own time: containers, and files into and out of them. */
+function timeSandbox(record: AppRecorder | undefined): {
+  phase: NonNullable<EngineContext['phase']>;
+  end(): void;
+} {
+  const begun = performance.now();
+  let told = 0;
+  return {
+    phase(name, milliseconds) {
+      told += milliseconds;
+      record?.phase(name, milliseconds);
+    },
+    end: () => record?.phase('sandbox', performance.now() - begun - told),
+  };
 }
 
 function count(number: number, word: string): string {

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { repositoryOf } from '../farm/build-request.ts';
 import type { Build } from '../farm/build-service.ts';
+import { buildStates } from '../farm/build-states.ts';
 import {
   type BuildAccessOptions,
   buildIdSchema,
@@ -10,6 +11,7 @@ import {
   sees,
 } from './build-access.ts';
 import { createLogRoutes } from './log-routes.ts';
+import { createRecordRoutes } from './record-routes.ts';
 
 const imageSchema = Type.Object({
   reference: Type.String(),
@@ -27,7 +29,7 @@ const imageSchema = Type.Object({
 /** A build, as every route shows it. */
 export const buildSchema = Type.Object({
   id: Type.String({ description: 'Sorts by time.' }),
-  state: Type.Enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'superseded']),
+  state: Type.Enum([...buildStates]),
   repository: Type.String({ description: 'The git repository, `team/app`.' }),
   ref: Type.String(),
   commit: Type.String(),
@@ -41,7 +43,9 @@ export const buildSchema = Type.Object({
   createdAt: Type.String({ format: 'date-time' }),
   startedAt: Type.Optional(Type.String({ format: 'date-time' })),
   finishedAt: Type.Optional(Type.String({ format: 'date-time' })),
-  attempts: Type.Integer(),
+  attempts: Type.Integer({ description: 'How often a worker took it up.' }),
+  worker: Type.Optional(Type.String({ description: 'Which one has it, or had it last.' })),
+  lane: Type.Optional(Type.String({ description: 'Which kind of builds it waits among.' })),
   error: Type.Optional(Type.String({ description: 'Why it failed or was cancelled.' })),
   image: Type.Optional(imageSchema),
   images: Type.Optional(
@@ -54,6 +58,11 @@ const listSchema = Type.Object({
     Type.String({ pattern: '^[0-9a-f-]{36}$', description: 'Only builds older than this one.' }),
   ),
   repository: Type.Optional(Type.String({ maxLength: 255, description: 'Only of this git repository.' })),
+  team: Type.Optional(Type.String({ maxLength: 255, description: 'Only of this team’s repositories.' })),
+  ref: Type.Optional(
+    Type.String({ maxLength: 1024, description: 'Only of this branch or tag: `main`, `refs/heads/main`.' }),
+  ),
+  state: Type.Optional(Type.Enum([...buildStates], { description: 'Only in this state.' })),
 });
 /** A build as the management API shows it. */
 export type BuildView = Static<typeof buildSchema>;
@@ -81,14 +90,14 @@ export function createBuildRoutes(options: BuildAccessOptions): FastifyPluginAsy
       async (request, reply) => {
         const identity = await identify(request, reply);
         if (identity === undefined) return reply;
-        const { limit = 50, repository } = request.query;
+        const { limit = 50 } = request.query;
         const found: BuildView[] = [];
         let { before } = request.query;
         for (let page = 0; page < mostPages && found.length < limit; page++) {
           const some = await builds.list({ limit: 200, ...(before === undefined ? {} : { before }) });
           for (const build of some) {
-            if (repository !== undefined && repositoryOf(build.request) !== repository) continue;
-            if (sees(identity, build) && found.length < limit) found.push(toView(build));
+            if (isAskedFor(build, request.query) && sees(identity, build) && found.length < limit)
+              found.push(toView(build));
           }
           before = some.at(-1)?.id;
           if (some.length < 200) break;
@@ -114,6 +123,7 @@ export function createBuildRoutes(options: BuildAccessOptions): FastifyPluginAsy
     );
 
     await app.register(createLogRoutes({ builds, find }));
+    await app.register(createRecordRoutes({ builds, find }));
 
     for (const [name, summary] of [
       ['cancel', 'Ends a build that waits or runs'],
@@ -144,6 +154,19 @@ export function createBuildRoutes(options: BuildAccessOptions): FastifyPluginAsy
   };
 }
 
+function isAskedFor(
+  { request, state }: Build,
+  asked: Pick<Static<typeof listSchema>, 'repository' | 'team' | 'ref' | 'state'>,
+): boolean {
+  const refs = [asked.ref, `refs/heads/${asked.ref}`, `refs/tags/${asked.ref}`];
+  return (
+    (asked.repository === undefined || repositoryOf(request) === asked.repository) &&
+    (asked.team === undefined || request.team === asked.team) &&
+    (asked.ref === undefined || refs.includes(request.ref)) &&
+    (asked.state === undefined || state === asked.state)
+  );
+}
+
 /** What people and programs see of a build. */
 export function toView(build: Build): BuildView {
   const { request, result } = build;
@@ -159,6 +182,8 @@ export function toView(build: Build): BuildView {
       : { package: { name: request.package.name, sha256: request.package.sha256 } }),
     createdAt: build.createdAt,
     attempts: build.attempts,
+    ...(build.worker === undefined ? {} : { worker: build.worker }),
+    ...(build.lane === undefined ? {} : { lane: build.lane }),
     ...(build.startedAt === undefined ? {} : { startedAt: build.startedAt }),
     ...(build.finishedAt === undefined ? {} : { finishedAt: build.finishedAt }),
     ...(build.error === undefined ? {} : { error: build.error }),

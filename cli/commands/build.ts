@@ -11,7 +11,7 @@ import type { CliContext } from '../context.ts';
 import { openServerApi, type ServerApi } from '../server-api.ts';
 import { commitWorkingTree } from '../working-tree.ts';
 import { type PackageFlags, packageStem, sendPackage } from './build-package.ts';
-import { describeEnd, untilEnded } from './builds.ts';
+import { describeEnd, printLog, untilEnded } from './builds.ts';
 
 interface BuildFlags extends PackageFlags {
   readonly server?: string;
@@ -84,7 +84,7 @@ async function buildPackage(
   packageStem(what.file);
   const { id } = await sendPackage(context, api, what);
   if (what.flags.wait) {
-    for await (const text of api.stream(`/api/v1/builds/${id}/log?follow=1`)) context.stderr(text);
+    await printLog(context, api, { id, print: (line) => context.stderr(`${line}\n`) });
   }
   return id;
 }

@@ -52,6 +52,7 @@ export async function runCommands(
   },
 ): Promise<void> {
   let command = 0;
+  const begun = performance.now();
   const end = await runContainer(container, {
     api,
     log,
@@ -68,7 +69,7 @@ export async function runCommands(
       command = Number(line.slice(at + word.length + 1));
       context.log(`$ ${step.commands[command - 1] ?? ''}`);
     },
-  });
+  }).finally(() => context.phase?.(step.kind, performance.now() - begun));
   if (end.exitCode !== 0 || end.outOfMemory) throw new JobFailed(describe(end, command, step, limits));
 }
 

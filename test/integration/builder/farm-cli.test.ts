@@ -85,10 +85,41 @@ describe('brickyard build and builds', () => {
     const again = (JSON.parse(retried.stdout) as { id: string }).id;
     const followed = await brickyard(shop.path, farm.url, 'builds', 'logs', '-f', again);
     const read = await brickyard(shop.path, farm.url, 'builds', 'logs', again);
+    const shown = await brickyard(shop.path, farm.url, 'builds', 'show', again);
+    const dockerfile = await brickyard(shop.path, farm.url, 'builds', 'show', '--dockerfile', again);
+    const record = await brickyard(shop.path, farm.url, 'builds', 'show', '--json', again);
+    const ended = await brickyard(
+      shop.path,
+      farm.url,
+      'builds',
+      'ls',
+      '--ref',
+      'main',
+      '--state',
+      'succeeded',
+    );
+    const elsewhere = await brickyard(shop.path, farm.url, 'builds', 'ls', '--team', 'others');
 
     expect(followed.stdout).toContain('✓ tags      main, latest');
     expect(read.stdout).toBe(followed.stdout);
     expect(again).not.toBe(id);
+    expect(shown.stdout).toMatch(/^state {7}succeeded$/m);
+    expect(shown.stdout).toMatch(/^attempt 1 on \S+, succeeded\n {2}queue/m);
+    expect(shown.stdout).toMatch(/^ {2}base {5}baseimages\/nodejs@sha256:[0-9a-f]{64}$/m);
+    expect(dockerfile.stdout).toMatch(/^FROM baseimages\/nodejs@sha256:/m);
+    expect(JSON.parse(record.stdout)).toMatchObject({
+      id: again,
+      record: [
+        {
+          outcome: 'succeeded',
+          phases: { assemble: expect.any(Number) },
+          apps: [{ repository: 'team/app' }],
+        },
+      ],
+    });
+    expect(ended.stdout.trim().split('\n')).toHaveLength(1);
+    expect(ended.stdout).toContain(again);
+    expect(elsewhere.stdout).toBe('');
   });
 
   it('tags nothing when a test fails, and hands out what the tests left', async () => {
