@@ -23,6 +23,8 @@ import type { GitHost } from './git/git-host.ts';
 import { createPackageService, type PackageLimits, type PackageService } from './package/package-service.ts';
 import { createPropagation, type Propagation } from './propagate/propagation.ts';
 import { defaultPropagation, type PropagationSettings } from './propagate/settings.ts';
+import { createKeyring } from './secrets/keyring.ts';
+import { createSecretStore, type SecretStore } from './secrets/secret-store.ts';
 
 export interface BuilderDeps {
   readonly store: ObjectStore;
@@ -41,6 +43,8 @@ export interface BuilderDeps {
   readonly propagation?: PropagationSettings;
   /** How long builds are kept; without it for ever. */
   readonly retention?: RetentionSettings;
+  /** `builder.secrets.key`; without it no secret can be set or used. */
+  readonly secretsKey?: string;
   /** Of release packages; default 2 GiB, and 8 GiB unpacked. */
   readonly packageLimits?: PackageLimits;
 }
@@ -51,6 +55,7 @@ export interface Builder {
   readonly builds: BuildService;
   readonly packages: PackageService;
   readonly propagation: Propagation;
+  readonly secrets: SecretStore;
   /** Starts taking builds and waves of rebases, `concurrency` at once (default 2), and what a dead process left to do. */
   work(options?: { concurrency?: number; sandbox?: Sandbox }): JobWorker;
   close(): Promise<void>;
@@ -77,6 +82,8 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
     builds: queue,
     settings: deps.propagation ?? defaultPropagation,
   });
+  const keyring = deps.secretsKey === undefined ? undefined : createKeyring(deps.secretsKey);
+  const secrets = createSecretStore({ store, keyring });
   const packages = createPackageService({
     git,
     builds,
@@ -89,6 +96,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
     builds,
     propagation,
     packages,
+    secrets,
     work({ concurrency = 2, sandbox } = {}) {
       const runner = createBuildRunner({
         store,
@@ -96,6 +104,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
         log,
         git,
         registry,
+        secrets,
         engine: createAssembler({ registry, store }),
         authorizer: deps.authorizer,
         onImage: (repository, base) => propagation.built(repository, base),
@@ -104,6 +113,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
           resolveBase: createBaseResolver(registry),
           propose: proposeForCommit,
           hasImageOn: createImageOnBase(registry),
+          secrets,
           ...(deps.defaultBase === undefined ? {} : { defaultBase: deps.defaultBase }),
         }),
         ...(sandbox === undefined ? {} : { sandbox }),

@@ -15,6 +15,7 @@ import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress
 import { mirrorsSchema } from './mirror-config.ts';
 import { propagationSchema } from './propagation-config.ts';
 import { retentionSchema } from './retention-config.ts';
+import { secretsSchema } from './secrets-config.ts';
 import { storeSchema } from './store-config.ts';
 
 /** Variables with our prefix that are read elsewhere: by commands that talk to a server, and by tests. */
@@ -266,6 +267,8 @@ export const configSchema = Type.Object({
     propagation: propagationSchema,
     /** How long builds are remembered. */
     retention: retentionSchema,
+    /** What the commands of builds need and nobody may read. */
+    secrets: secretsSchema,
   }),
   log: Type.Object({
     level: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {

@@ -51,6 +51,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   },
   build: async () => (await import('./commands/build.ts')).registerBuild,
   builds: async () => (await import('./commands/builds.ts')).registerBuilds,
+  secret: async () => (await import('./commands/secret.ts')).registerSecret,
   base: async () => (await import('./commands/base.ts')).registerBase,
   images: async () => (await import('./commands/images.ts')).registerImages,
   gc: async () => (await import('./commands/gc.ts')).registerGc,

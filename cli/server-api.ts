@@ -10,7 +10,7 @@ export interface ServerApi {
   /** Undefined where nobody signed in. */
   readonly authorization: string | undefined;
   /** JSON of a successful answer; `body` is sent as JSON. Errors: UserError with what the server said. */
-  call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<T>;
+  call<T>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object): Promise<T>;
   /** Text of a successful answer, as it arrives. Errors: UserError. */
   stream(path: string): AsyncGenerator<string>;
   /**
@@ -68,7 +68,7 @@ export async function openServerApi(context: CliContext, server: string | undefi
   return {
     url,
     authorization,
-    call: async <T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object) =>
+    call: async <T>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object) =>
       (await (await request(method, path, body)).json()) as T,
     bytes: async (path) => Buffer.from(await (await request('GET', path)).arrayBuffer()),
     async *events(path, after) {

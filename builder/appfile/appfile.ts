@@ -28,6 +28,8 @@ export interface AppFileBuild {
   readonly commands: readonly string[];
   readonly outputs?: Readonly<Record<string, string>>;
   readonly envs?: Readonly<Record<string, string>>;
+  /** Names. */
+  readonly secrets?: readonly string[];
   readonly network?: 'none' | 'open';
   /** `90s`, `15m`, `1h`. */
   readonly timeout?: string;
@@ -37,6 +39,8 @@ export interface AppFileTest {
   readonly commands: readonly string[];
   /** Globs in the workspace. */
   readonly artifacts?: readonly string[];
+  /** Names. */
+  readonly secrets?: readonly string[];
   readonly network?: 'none' | 'open';
   readonly timeout?: string;
 }

@@ -17,6 +17,7 @@ export const appFileCodes = {
   /** No base image, or one that does not exist or fit. */ base: 'E022',
   /** A script that `runtime` or `static` names. */ runtimeScript: 'E023',
   /** Files of the source that git does not bring: submodules, Git LFS. */ source: 'E024',
+  /** A secret that is not there. */ secret: 'E025',
   /** Accepted, but probably not meant. */ advice: 'W001',
   /** What became of a key of an old format. */ mapped: 'W002',
 } as const;

@@ -53,7 +53,6 @@ const legacyEntrypoint: Readonly<Record<string, string>> = {
 /** Keys of v1 that this version does not carry out: silently ignoring a secret would be worse than refusing the file. */
 const unsupportedBuild: Readonly<Record<string, string>> = {
   cache: 'leave it out: dependencies are fetched anew in each build',
-  secrets: 'leave it out and use sources that need none',
 };
 
 /** Faults for known keys that cannot be built; the schema calls each of them an unknown key, which these replace. */

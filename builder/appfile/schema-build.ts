@@ -1,3 +1,5 @@
+import { maxSecrets, secretNamePattern } from '../secrets/secret-names.ts';
+
 export const plainImagePath = '[A-Za-z0-9._@+~-]+(?:/[A-Za-z0-9._@+~-]+)*';
 
 /** Text that goes into the image's config: on one line, because neither `docker inspect` nor a Dockerfile can show more. */
@@ -53,6 +55,21 @@ const limits = {
   },
 } as const;
 
+const secrets = {
+  type: 'array',
+  minItems: 1,
+  maxItems: maxSecrets,
+  uniqueItems: true,
+  items: {
+    type: 'string',
+    pattern: secretNamePattern,
+    'x-message':
+      'the name of a secret has letters, digits, ".", "_" and "-" and begins with a letter or digit',
+  },
+  description:
+    'Names of secrets that `brickyard secret set` keeps: the commands find each in the file /run/secrets/NAME. They never enter the image.',
+} as const;
+
 const commandList = {
   type: 'array',
   minItems: 1,
@@ -105,6 +122,7 @@ export const buildSchema = {
       },
     },
     envs: environment('Environment of the commands and of `test`; it does not enter the image.'),
+    secrets,
     ...limits,
   },
 } as const;
@@ -127,6 +145,7 @@ export const testSchema = {
       description:
         'Globs in the workspace: files that are kept with the build, also when a test fails. Together at most 8 MiB.',
     },
+    secrets: { ...secrets, description: 'As under `build`, for the tests; those of `build` are not there.' },
     ...limits,
   },
 } as const;

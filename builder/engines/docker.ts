@@ -10,6 +10,7 @@ import { findSocket } from './docker/find-socket.ts';
 import { createLevelSandbox } from './docker/level-sandbox.ts';
 import { removeOrphans } from './docker/owner.ts';
 import { createSandbox, type SandboxLimits, sandboxLimits } from './docker/sandbox.ts';
+import { secretsFolder } from './docker/secret-files.ts';
 import type { BuildEngine, Sandbox } from './engine.ts';
 import type { LevelSandbox } from './level-sandbox.ts';
 
@@ -216,9 +217,15 @@ function createOptions(container: ContainerOptions): Docker.ContainerCreateOptio
   };
 }
 
-function mounts({ volume, mountPoint, volumeAccess }: ContainerOptions): Docker.MountSettings[] {
-  if (volume === undefined || mountPoint === undefined) return [];
-  return [{ Type: 'volume', Source: volume, Target: mountPoint, ReadOnly: volumeAccess === 'read-only' }];
+function mounts(container: ContainerOptions): Docker.MountSettings[] {
+  const { volume, mountPoint, volumeAccess, secretVolume } = container;
+  const all: Docker.MountSettings[] = [];
+  if (volume !== undefined && mountPoint !== undefined) {
+    all.push({ Type: 'volume', Source: volume, Target: mountPoint, ReadOnly: volumeAccess === 'read-only' });
+  }
+  // Writable only for root, which no command is: a read-only one could not be filled.
+  if (secretVolume !== undefined) all.push({ Type: 'volume', Source: secretVolume, Target: secretsFolder });
+  return all;
 }
 
 /** Names the engine as the source of an error, so that it is told from a fault of the build. */

@@ -2,6 +2,8 @@ import type { Readable } from 'node:stream';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { BuildPlan, BuildStep, TestStep } from '../plan/plan.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
+import type { SecretFinder } from '../secrets/find-secret.ts';
+import type { Masker } from '../secrets/masker.ts';
 
 /** What a build writes for people: complete lines without their line end. */
 export type BuildLog = (line: string) => void;
@@ -72,8 +74,20 @@ export interface SandboxInput {
   /** Runs over what `step` left behind, or else over the source. */
   readonly test?: TestStep;
   readonly source: SourceTree;
+  /** What the steps' `secrets` name; a name without a value has no file. Undefined = no step gets any. */
+  readonly secrets?: StepSecrets;
   /** Takes what the tests left and `test.artifacts` names, also when one of them failed. */
   readonly keep?: (artifacts: readonly TestArtifact[]) => Promise<void>;
+}
+
+/** Secrets of one build. */
+export interface StepSecrets {
+  /** By name. */
+  readonly values: ReadonlyMap<string, Buffer>;
+  /** Takes them out of what the commands write. */
+  readonly masker: Masker;
+  /** Finds them in outputs, which fails the build. */
+  readonly finder: SecretFinder;
 }
 
 export interface TestArtifact {

@@ -8,6 +8,7 @@ import type { BuildEngine, EngineResult, Sandbox } from '../engines/engine.ts';
 import type { CommitTree, GitHost } from '../git/git-host.ts';
 import type { BuildPlan, PlannedBase } from '../plan/plan.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
+import type { SecretStore } from '../secrets/secret-store.ts';
 import type { ArtifactWriter } from './artifact-store.ts';
 import type { AppRecorder } from './build-recorder.ts';
 import { type BuildRequest, repositoryOf } from './build-request.ts';
@@ -17,6 +18,7 @@ import { describeLayers, formatDuration, formatStep } from './report.ts';
 import { runSteps } from './run-steps.ts';
 import { type SetTagsResult, setTags } from './set-tags.ts';
 import { createTagRecords, type TagRecord } from './tag-records.ts';
+import { keyWithSecrets, withSecrets } from './with-secrets.ts';
 
 export interface AppBuildDeps {
   readonly store: ObjectStore;
@@ -25,6 +27,8 @@ export interface AppBuildDeps {
   readonly engine: BuildEngine;
   /** Undefined: no container engine answers, so no commands can run. */
   readonly sandbox?: Sandbox;
+  /** What App.yaml may name under `secrets`. */
+  readonly secrets?: SecretStore;
   /** The rules; asked whether a pusher may push to an image repository that is not named like the git repository. */
   readonly authorizer: Authorizer;
   readonly planCommit: CommitPlanner;
@@ -80,6 +84,7 @@ export async function buildApp(
   const { signal } = context;
   const { plan } = await deps.planCommit({
     request: { ...request, app: input.defaultName },
+    owner: repositoryOf(request),
     source,
     directory,
     write,
@@ -95,7 +100,11 @@ export async function buildApp(
   await refuseClash(records, plan.repository, tags.moving[0], mayTakeOver);
   signal.throwIfAborted();
 
-  const known = directory === '' ? undefined : await unchangedImage(deps, input, plan, tags.moving[0]);
+  // Where nothing changed, the result is that of the same files and the same secrets.
+  const tree =
+    directory === '' ? undefined : await keyWithSecrets(source.key, { secrets: deps.secrets, request, plan });
+  const known =
+    tree === undefined ? undefined : await unchangedImage(deps, input, plan, tree, tags.moving[0]);
   if (known !== undefined) write(`  = its files are those of build ${known.build}: nothing to make`);
   const engine = known === undefined ? await makeImage(deps, input, plan) : undefined;
   const digest = known?.digest ?? (engine as EngineResult).manifest.digest;
@@ -110,7 +119,7 @@ export async function buildApp(
       fixed: tags.fixed,
       sequence: request.sequence,
       build: known?.build ?? job.id,
-      ...(directory === '' ? {} : { tree: source.key }),
+      ...(tree === undefined ? {} : { tree }),
     },
   );
   reportTags(write, set, performance.now() - tagging);
@@ -134,36 +143,39 @@ export async function buildApp(
   };
 }
 
-async function makeImage(deps: AppBuildDeps, input: AppBuildInput, plan: BuildPlan): Promise<EngineResult> {
-  const { context, source, write } = input;
-  const outputs = await runSteps(deps.sandbox, input, plan);
-  const assembling = performance.now();
-  const result = await deps.engine.build(
-    {
-      plan,
-      source,
-      ...(outputs === undefined ? {} : { outputs }),
-      annotations: annotationsOf(deps, input, plan),
-      // Tags are set by the farm: it knows which push is the newer one.
-      tags: [],
-    },
-    { signal: context.signal, log: write },
-  );
-  write(formatStep('image', describeLayers(result), performance.now() - assembling));
-  input.record?.phase('assemble', performance.now() - assembling);
-  return result;
+function makeImage(deps: AppBuildDeps, input: AppBuildInput, plan: BuildPlan): Promise<EngineResult> {
+  const { context, source, request } = input;
+  return withSecrets({ secrets: deps.secrets, request, plan, told: input }, async (secrets, told) => {
+    const outputs = await runSteps(deps.sandbox, { ...input, ...told }, plan, secrets);
+    const assembling = performance.now();
+    const result = await deps.engine.build(
+      {
+        plan,
+        source,
+        ...(outputs === undefined ? {} : { outputs }),
+        annotations: annotationsOf(deps, input, plan),
+        // Tags are set by the farm: it knows which push is the newer one.
+        tags: [],
+      },
+      { signal: context.signal, log: told.write },
+    );
+    told.write(formatStep('image', describeLayers(result), performance.now() - assembling));
+    input.record?.phase('assemble', performance.now() - assembling);
+    return result;
+  });
 }
 
 /** The image that an earlier push made of the same files, when it is the one that its tag should have and is still there. */
 async function unchangedImage(
   deps: AppBuildDeps,
-  { request, job, source }: AppBuildInput,
+  { request, job }: AppBuildInput,
   plan: BuildPlan,
+  tree: string,
   wanted: WantedTag | undefined,
 ): Promise<TagRecord | undefined> {
   if (wanted === undefined) return undefined;
   const record = await createTagRecords(deps.store).read(plan.repository, wanted.tag);
-  if (record === undefined || record.source !== wanted.source || record.tree !== source.key) return undefined;
+  if (record === undefined || record.source !== wanted.source || record.tree !== tree) return undefined;
   // The same push once more asks for a new image, unless this very build made it before its worker died.
   if (record.sequence >= request.sequence && record.build !== job.id) return undefined;
   try {

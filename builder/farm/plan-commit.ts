@@ -9,13 +9,17 @@ import { lintScripts, type ScriptSource } from '../plan/runtime-script.ts';
 import { maxIgnoreFileBytes, pathText } from '../plan/select-source.ts';
 import { sourceFaults } from '../plan/source-faults.ts';
 import type { SourceEntry, SourceTree } from '../plan/source-tree.ts';
+import type { SecretStore } from '../secrets/secret-store.ts';
 import type { BuildRequest } from './build-request.ts';
+import { missingSecrets } from './missing-secrets.ts';
 import { describePlan, formatStep } from './report.ts';
 
 /** Reads a commit's App.yaml and makes the plan, telling of every fault. Errors: JobFailed when there is no plan to be had. */
 export type CommitPlanner = (input: {
   /** `app` stands in for a missing appname. */
-  request: Pick<BuildRequest, 'team' | 'app' | 'package'>;
+  request: Pick<BuildRequest, 'team' | 'app' | 'package' | 'trusted'>;
+  /** Git repository whose secrets the commands may use, `team/app`; without it names of secrets are not looked up. */
+  owner?: string;
   source: SourceTree;
   /** Of `source` in its repository, '' for the top; for messages. */
   directory?: string;
@@ -28,10 +32,12 @@ export function createCommitPlanner(deps: {
   /** Base of an App.yaml that names none. */
   defaultBase?: string;
   hasImageOn?: HasImageOn;
+  /** Without it, names of secrets are not looked up. */
+  secrets?: Pick<SecretStore, 'versions'>;
   /** What to tell a pusher without App.yaml, with the one that `brickyard init` would write. */
   propose: (input: { app: string; source: SourceTree; fileNames: readonly string[] }) => Promise<string>;
 }): CommitPlanner {
-  return async ({ request, source, directory = '', write }) => {
+  return async ({ request, owner, source, directory = '', write }) => {
     const summary = (file: string, faults: readonly DocumentFault[]): string =>
       `${file}: ${count(faults, 'error', 'error').join(', ')}; ${
         request.package === undefined
@@ -79,6 +85,11 @@ export function createCommitPlanner(deps: {
     );
     if (planned.plan === undefined || hasErrors(planned.faults))
       throw new JobFailed(summary(name, planned.faults));
+    if (deps.secrets !== undefined && owner !== undefined && request.trusted !== false) {
+      const missing = await missingSecrets(deps.secrets, { owner, plan: planned.plan, parsed });
+      report(parsed, missing, write);
+      if (missing.length > 0) throw new JobFailed(summary(name, missing));
+    }
     write(formatStep('plan', describePlan(planned.plan), performance.now() - planning));
     return { plan: planned.plan };
   };

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { JobFailed } from '../../core/queue/job-queue.ts';
-import type { EngineContext, Sandbox } from '../engines/engine.ts';
+import type { EngineContext, Sandbox, StepSecrets } from '../engines/engine.ts';
 import type { BuildPlan } from '../plan/plan.ts';
 import type { AppBuildInput } from './build-app.ts';
 import type { AppRecorder } from './build-recorder.ts';
@@ -16,6 +16,7 @@ export async function runSteps(
   sandbox: Sandbox | undefined,
   input: StepInput,
   plan: BuildPlan,
+  secrets?: StepSecrets,
 ): Promise<Readable | undefined> {
   const { staticScript } = plan;
   if (plan.build === undefined && plan.test === undefined && staticScript === undefined) return undefined;
@@ -24,7 +25,7 @@ export async function runSteps(
       'App.yaml has build:, test: or static: but no container engine answers; start Docker or Podman, or remove them',
     );
   }
-  const outputs = await runCommands(sandbox, input, plan);
+  const outputs = await runCommands(sandbox, input, plan, secrets);
   if (staticScript === undefined) return outputs;
   const { source, context, write, record } = input;
   const started = performance.now();
@@ -43,6 +44,7 @@ async function runCommands(
   sandbox: Sandbox,
   { source, context, write, artifacts, directory, record }: StepInput,
   plan: BuildPlan,
+  secrets: StepSecrets | undefined,
 ): Promise<Readable | undefined> {
   const { build, test } = plan;
   if (build === undefined && test === undefined) return undefined;
@@ -54,6 +56,7 @@ async function runCommands(
       ...(build === undefined ? {} : { step: build }),
       ...(test === undefined ? {} : { test }),
       source,
+      ...(secrets === undefined ? {} : { secrets }),
       async keep(kept) {
         const below = directory === '' ? '' : `${directory}/`;
         await artifacts.add(kept.map(({ path, content }) => ({ path: below + path, content })));

@@ -16,6 +16,7 @@ export function explainPlan(plan: BuildPlan, options: { sourceKey?: string } = {
       `${build.base.name}, network ${build.network}, at most ${build.timeoutSeconds} s`,
     ]);
     for (const command of build.commands) rows.push(['  run', oneLine(command)]);
+    for (const name of build.secrets ?? []) rows.push(['  secret', `/run/secrets/${name}`]);
     for (const [from, to] of Object.entries(build.outputs)) rows.push(['  take', `${from} → ${to}`]);
     if (Object.keys(build.outputs).length === 0)
       rows.push(['  take', `the whole workspace → ${plan.directory}`]);
@@ -25,6 +26,7 @@ export function explainPlan(plan: BuildPlan, options: { sourceKey?: string } = {
     const { base, network, timeoutSeconds } = test;
     rows.push(['test in', `${base.name}, network ${network}, at most ${timeoutSeconds} s`]);
     for (const command of test.commands) rows.push(['  run', oneLine(command)]);
+    for (const name of test.secrets ?? []) rows.push(['  secret', `/run/secrets/${name}`]);
     for (const pattern of test.artifacts) rows.push(['  keep', pattern]);
   }
   if (plan.source.include.length > 0) {

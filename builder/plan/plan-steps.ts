@@ -50,6 +50,7 @@ export async function planSteps(options: {
           build: {
             base: stepBase,
             ...environment,
+            ...secretsOf(build),
             commands: build.commands,
             outputs: { ...build.outputs },
             ...limitsOf(build),
@@ -61,12 +62,17 @@ export async function planSteps(options: {
           test: {
             base: stepBase,
             ...environment,
+            ...secretsOf(test),
             commands: test.commands,
             artifacts: test.artifacts ?? [],
             ...limitsOf(test),
           },
         }),
   };
+}
+
+function secretsOf({ secrets }: Pick<AppFileBuild, 'secrets'>): Pick<BuildStep, 'secrets'> {
+  return secrets === undefined ? {} : { secrets };
 }
 
 /** The catalog's image of that name. */

@@ -56,6 +56,8 @@ export interface BuildStep {
   readonly commands: readonly string[];
   /** Of the commands and of tests after them; undefined = none. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Names of secrets: files under /run/secrets; undefined = none. */
+  readonly secrets?: readonly string[];
   /** Path or glob in the workspace → absolute path in the image. Empty = the whole workspace enters the image. */
   readonly outputs: Readonly<Record<string, string>>;
   readonly network: 'none' | 'open';
@@ -66,6 +68,8 @@ export interface BuildStep {
 export interface TestStep {
   readonly base: PlannedBase;
   readonly environment?: Readonly<Record<string, string>>;
+  /** As in `BuildStep`; those of the build are not there. */
+  readonly secrets?: readonly string[];
   readonly commands: readonly string[];
   /** Globs in the workspace: files that are kept with the build. */
   readonly artifacts: readonly string[];

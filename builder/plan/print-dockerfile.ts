@@ -15,7 +15,7 @@ export interface DockerfileOptions {
 /**
  * The plan as a Dockerfile over the context that `dockerfileContext` describes. No value can add an instruction: commands and
  * paths stand in JSON form, values are quoted and hold no line ends, names were checked. Errors: RangeError for a plan or a
- * reference that broke these rules on its way here.
+ * reference that broke these rules on its way here. Secrets are named and never there; they need BuildKit (`docker build --secret id=NAME,src=FILE`).
  */
 export function printDockerfile(plan: BuildPlan, options: DockerfileOptions): string {
   const content = imageContent(plan);
@@ -31,7 +31,11 @@ export function printDockerfile(plan: BuildPlan, options: DockerfileOptions): st
     lines.push(`USER ${appUser}:${appUser}`, 'ENV HOME="/tmp"', `WORKDIR ${bare(plan.directory)}`);
     for (const [name, value] of Object.entries(build.environment ?? {}))
       lines.push(`ENV ${key(name)}=${quoted(value)}`);
-    for (const command of build.commands) lines.push(`RUN ${json(['/bin/sh', '-ec', command])}`);
+    const mounts = (build.secrets ?? []).map(
+      (name) => `--mount=type=secret,id=${bare(name)},uid=${appUser},gid=${appUser},mode=0400,required=true `,
+    );
+    for (const command of build.commands)
+      lines.push(`RUN ${mounts.join('')}${json(['/bin/sh', '-ec', command])}`);
     lines.push('');
   }
   const { staticScript } = plan;

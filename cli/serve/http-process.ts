@@ -4,6 +4,7 @@ import { createBaseImageRoutes } from '../../builder/http/base-image-routes.ts';
 import { createBuildRoutes } from '../../builder/http/build-routes.ts';
 import { createGitRoutes } from '../../builder/http/git-routes.ts';
 import { createPackageRoutes } from '../../builder/http/package-routes.ts';
+import { createSecretRoutes } from '../../builder/http/secret-routes.ts';
 import { type Builder, createBuilder } from '../../builder/main.ts';
 import type { EventBus } from '../../core/events.ts';
 import { createHttpServer } from '../../core/http/http-server.ts';
@@ -81,6 +82,7 @@ export async function startHttpProcess(
     await app.register(createArtifactRoutes({ builds: builder.builds, authenticator, http }));
     await app.register(createBaseImageRoutes({ propagation: builder.propagation, authenticator, http }));
     await app.register(createPackageRoutes({ ...builder, authenticator, http }));
+    await app.register(createSecretRoutes({ ...builder, authenticator, http }));
   }
   registerHome(app, {
     http,

@@ -96,6 +96,7 @@ export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
     packageLimits: config.builder.packages,
     propagation: config.builder.propagation,
     retention: config.builder.retention,
+    ...(config.builder.secrets.key === undefined ? {} : { secretsKey: config.builder.secrets.key }),
     ...(config.builder.defaultBase === undefined ? {} : { defaultBase: config.builder.defaultBase }),
   };
 }

@@ -130,7 +130,7 @@ function describeFaults(
 
 /** A hint repeats the value. */
 function withoutPassword(fault: DocumentFault): DocumentFault {
-  return fault.hint !== undefined && /\bpassword$/.test(fault.path)
+  return fault.hint !== undefined && /\b(?:password|key)$/.test(fault.path)
     ? { ...fault, hint: 'text stands in quotes' }
     : fault;
 }
@@ -138,7 +138,7 @@ function withoutPassword(fault: DocumentFault): DocumentFault {
 /** Lines are shown where a fault is; carets stay right as nothing changes its length. */
 function withoutPasswords(text: string): string {
   const secrets =
-    /(\bpassword["']?[ \t]*:[ \t]*)("(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s,{}][^,}\n]*)|(:\/\/)([^@/\s]+)(?=@)/g;
+    /(\b(?:password|key)["']?[ \t]*:[ \t]*)("(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s,{}][^,}\n]*)|(:\/\/)([^@/\s]+)(?=@)/g;
   return text.replace(secrets, (_, key?: string, value?: string, slashes?: string, user?: string) =>
     key === undefined ? `${slashes}${'*'.repeat(user?.length ?? 0)}` : key + '*'.repeat(value?.length ?? 0),
   );

@@ -80,6 +80,8 @@ export interface ContainerOptions {
   readonly rootAccess?: 'read-write' | 'read-only';
   /** Linux capabilities without `CAP_`; default none. */
   readonly capabilities?: readonly string[];
+  /** Mounted at /run/secrets. */
+  readonly secretVolume?: string;
   readonly workingDirectory: string;
   readonly network: 'none' | 'open';
   /** Bytes, swap included. */

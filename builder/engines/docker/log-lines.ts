@@ -1,13 +1,25 @@
+import type { Masker } from '../../secrets/masker.ts';
+
 /** Longer lines are cut into parts of this many bytes: a build that never ends its line must not fill the memory. */
 const longestLine = 32_768;
 
-/** Complete lines of a container's output. stdout and stderr are kept apart until a line is complete. */
-export async function* logLines(frames: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
-  const splitters = [createSplitter(), createSplitter(), createSplitter()] as const;
+/**
+ * Complete lines of a container's output. stdout and stderr are kept apart until a line is complete. Secrets are masked before that, as one may go
+ * across frames and across the place where a long line is cut.
+ */
+export async function* logLines(
+  frames: AsyncIterable<Uint8Array>,
+  masker?: Masker,
+): AsyncGenerator<string, void, undefined> {
+  const streams = [0, 1, 2].map(() => ({ splitter: createSplitter(), mask: masker?.stream() }));
   for await (const { stream, bytes } of demultiplex(frames)) {
-    yield* splitters[stream].add(bytes);
+    const { splitter, mask } = streams[stream] as (typeof streams)[number];
+    yield* splitter.add(mask === undefined ? bytes : mask.write(bytes));
   }
-  for (const splitter of splitters) yield* splitter.end();
+  for (const { splitter, mask } of streams) {
+    if (mask !== undefined) yield* splitter.add(mask.end());
+    yield* splitter.end();
+  }
 }
 
 /**

@@ -6,6 +6,7 @@ import { isPlainPath } from '../../plan/glob.ts';
 import { createOutputMatcher } from '../../plan/outputs.ts';
 import type { BuildPlan, BuildStep } from '../../plan/plan.ts';
 import { pathText, refusePath } from '../../plan/select-source.ts';
+import type { SecretFinder } from '../../secrets/find-secret.ts';
 import { tarEnd, tarFile, tarHeader } from './tar-file.ts';
 import { buildUser } from './workspace.ts';
 
@@ -25,6 +26,8 @@ export interface OutputsInput {
   readonly plan: BuildPlan;
   readonly step: BuildStep;
   readonly limits: OutputLimits;
+  /** What it finds is refused: in names and links before anything is given out, in a file before the whole of that file is. */
+  readonly finder?: SecretFinder | undefined;
   /** The workspace, or one file of it, as the engine's archive: its names start with the last part of the asked path. */
   open(path: string): Promise<AsyncIterable<Uint8Array>>;
 }
@@ -61,6 +64,11 @@ async function checkEntries(input: OutputsInput): Promise<void> {
     const shown = JSON.stringify(pathText(path));
     const refused = refusePath(path) ?? refusePath(target);
     if (refused !== undefined) throw new JobFailed(`output ${shown} cannot enter an image: ${refused}`);
+    const told = input.finder?.inText(
+      `${pathText(path)}\n${'target' in entry ? pathText(entry.target) : ''}`,
+    );
+    if (told !== undefined)
+      throw new JobFailed(`the name or the target of an output holds the secret "${told}"`);
     if (entry.type === 'symlink' && linksRefused.has(path)) {
       const to = JSON.stringify(pathText(entry.target));
       throw new JobFailed(`output ${shown} is a symbolic link to ${to}: declare what it points to`);
@@ -114,10 +122,25 @@ export async function* outputsArchive(input: OutputsInput): AsyncGenerator<Buffe
     } else if (entry.type === 'hardlink') {
       yield* linkedFile(input, entry, { path: target, mode, owner });
     } else {
-      yield* tarFile(target, body, { size: entry.size, mode, owner });
+      yield* tarFile(target, withoutSecrets(input, path, body), { size: entry.size, mode, owner });
     }
   }
   yield tarEnd();
+}
+
+/** Errors: JobFailed when the file holds a secret. */
+function withoutSecrets(
+  { finder }: OutputsInput,
+  path: string,
+  body: AsyncIterable<Buffer>,
+): AsyncIterable<Buffer> {
+  if (finder === undefined) return body;
+  return finder.inContent(body, (secret) => {
+    const shown = JSON.stringify(pathText(path));
+    throw new JobFailed(
+      `output ${shown} holds the secret "${secret}": remove it at the end of the build commands, or declare outputs that leave it behind`,
+    );
+  });
 }
 
 /** A hard link becomes a file of its own: the other name may not be among the outputs. */
@@ -129,7 +152,12 @@ async function* linkedFile(
   const path = pathText(workspacePath(input.plan, link.target));
   for await (const { entry, body } of readTar(await input.open(`${input.plan.directory}/${path}`))) {
     if (entry.type !== 'file') break;
-    yield* tarFile(file.path, body, { size: entry.size, mode: file.mode, owner: file.owner });
+    const own = workspacePath(input.plan, link.path);
+    yield* tarFile(file.path, withoutSecrets(input, own, body), {
+      size: entry.size,
+      mode: file.mode,
+      owner: file.owner,
+    });
     return;
   }
   throw new JobFailed(`output ${JSON.stringify(path)} could not be read`);

@@ -1,6 +1,7 @@
 import type { Logger } from '../../../core/log.ts';
 import { JobFailed } from '../../../core/queue/job-queue.ts';
 import type { BuildStep } from '../../plan/plan.ts';
+import type { Masker } from '../../secrets/masker.ts';
 import type { EngineContext } from '../engine.ts';
 import type { ContainerApi, ContainerEnd } from './container-api.ts';
 import { runContainer } from './run-container.ts';
@@ -44,11 +45,13 @@ export async function runCommands(
     log,
     limits,
     context,
+    masker,
   }: {
     readonly api: ContainerApi;
     readonly log: Logger;
     readonly limits: CommandLimits;
     readonly context: EngineContext;
+    readonly masker?: Masker | undefined;
   },
 ): Promise<void> {
   let command = 0;
@@ -61,6 +64,7 @@ export async function runCommands(
     timeoutSeconds: step.timeoutSeconds,
     timeoutKey: step.kind === 'static' ? 'static' : `${step.kind}.timeout`,
     logSize: limits.logSize,
+    masker,
     onLine(line) {
       // Not only at its start: the command before may not have ended its last line.
       const at = line.lastIndexOf(`${word} `);

@@ -1,5 +1,6 @@
 import type { Logger } from '../../../core/log.ts';
 import { JobFailed } from '../../../core/queue/job-queue.ts';
+import type { Masker } from '../../secrets/masker.ts';
 import type { ContainerApi, ContainerEnd } from './container-api.ts';
 import { logLines } from './log-lines.ts';
 
@@ -15,6 +16,8 @@ export interface RunOptions {
   /** Bytes of output; a container that writes more is killed. */
   readonly logSize: number;
   readonly onLine: (line: string) => void;
+  /** Takes secrets out of the lines. */
+  readonly masker?: Masker | undefined;
   /** Asked every `watchMilliseconds` while it runs; an error that it throws kills the container and is the error of the run. */
   readonly watch?: () => Promise<void>;
 }
@@ -56,7 +59,7 @@ export async function runContainer(container: string, options: RunOptions): Prom
     if (signal.aborted) throw toError(signal.reason);
     await api.startContainer(container);
     let size = 0;
-    for await (const line of logLines(output)) {
+    for await (const line of logLines(output, options.masker)) {
       size += line.length + 1;
       if (size > options.logSize) {
         kill(new JobFailed(`${what} wrote more than ${options.logSize} bytes of output`));

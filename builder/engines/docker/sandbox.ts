@@ -6,14 +6,16 @@ import { lfsPointerReason } from '../../plan/lfs-pointer.ts';
 import type { BuildPlan, BuildStep, TestStep } from '../../plan/plan.ts';
 import { maxIgnoreFileBytes, pathText, selectWorkspace } from '../../plan/select-source.ts';
 import type { SourceTree } from '../../plan/source-tree.ts';
-import type { EngineContext, Sandbox, SandboxInput } from '../engine.ts';
+import type { SecretFinder } from '../../secrets/find-secret.ts';
+import type { EngineContext, Sandbox, SandboxInput, StepSecrets } from '../engine.ts';
 import { type ArtifactLimits, artifactLimits, readArtifacts } from './artifacts.ts';
 import type { BaseImages } from './base-image.ts';
-import type { ContainerApi } from './container-api.ts';
+import type { ContainerApi, Labels } from './container-api.ts';
 import { checkOutputs, type OutputLimits, outputLimits, outputsArchive } from './outputs.ts';
 import { sandboxLabels } from './owner.ts';
 import { type CommandStep, commandsArgv, runCommands } from './run-commands.ts';
 import { relocated, scriptArchive } from './script-archive.ts';
+import { secretFiles, secretsFolder } from './secret-files.ts';
 import { type SpooledArchive, spoolArchive } from './spool-archive.ts';
 import { tarEnd, tarHeader } from './tar-file.ts';
 import { buildUser, workspaceArchive } from './workspace.ts';
@@ -55,20 +57,26 @@ export interface SandboxOptions {
 /** Where the commands of one run work. */
 interface Place {
   readonly plan: BuildPlan;
+  /** Of everything that is made. */
+  readonly labels: Labels;
   readonly volume: string;
   readonly mountPoint: string;
   /** Name of the workspace below `mountPoint`. */
   readonly root: string;
   readonly word: string;
+  /** Volumes of secrets, one for each container that has some. */
+  readonly secretVolumes: string[];
 }
 
-function newPlace(plan: BuildPlan): Place {
+function newPlace(plan: BuildPlan, seconds: number): Place {
   // The volume lies one level up, because engines leave the owner of a mount point itself as it is.
   const slash = plan.directory.lastIndexOf('/');
   return {
     plan,
     volume: `brickyard-${randomBytes(8).toString('hex')}`,
     word: `brickyard-${randomBytes(12).toString('hex')}`,
+    labels: sandboxLabels(seconds, Date.now()),
+    secretVolumes: [],
     mountPoint: plan.directory.slice(0, slash),
     root: plan.directory.slice(slash + 1),
   };
@@ -92,11 +100,11 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
   const cleanups = new Set<Promise<void>>();
 
   /** What a build leaves is removed even when it is aborted, and the build does not fail by it: the next start sweeps. */
-  function cleanUp(containers: readonly string[], volume: string): Promise<void> {
+  function cleanUp(containers: readonly string[], { volume, secretVolumes }: Place): Promise<void> {
     const cleanup = (async () => {
       try {
         for (const container of containers) await api.removeContainer(container);
-        await api.removeVolume(volume);
+        for (const each of [...secretVolumes, volume]) await api.removeVolume(each);
       } catch (error) {
         log.warn({ err: error, containers, volume }, 'a sandbox could not be removed');
       }
@@ -116,6 +124,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     step: Omit<CommandStep, 'kind'>,
     context: EngineContext,
     environment: Readonly<Record<string, string>> = {},
+    secretVolume?: string,
   ): Promise<string> {
     const { name: image } = await images.ensure(step.base, context.signal, context.log);
     return api.createContainer({
@@ -127,6 +136,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
       user: `${buildUser}:${buildUser}`,
       volume,
       mountPoint,
+      ...(secretVolume === undefined ? {} : { secretVolume }),
       workingDirectory: plan.directory,
       network: step.network,
       memory: limits.memory,
@@ -135,6 +145,27 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
       fileSize: limits.fileSize,
       tmpSize: limits.tmpSize,
     });
+  }
+
+  /** The container of a step, with its secrets in place. */
+  async function prepare(
+    place: Place,
+    step: BuildStep | TestStep,
+    secrets: StepSecrets | undefined,
+    containers: string[],
+    context: EngineContext,
+  ): Promise<string> {
+    const files = secretFiles(step.secrets, secrets);
+    let secretVolume: string | undefined;
+    if (files !== undefined) {
+      secretVolume = `${place.volume}-secrets-${place.secretVolumes.length}`;
+      place.secretVolumes.push(secretVolume);
+      await api.createVolume(secretVolume, place.labels);
+    }
+    const container = await createContainer(place, step, context, step.environment, secretVolume);
+    containers.push(container);
+    if (files !== undefined) await api.putArchive(container, secretsFolder, files, context.signal);
+    return container;
   }
 
   async function putSource(
@@ -162,10 +193,16 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
   }
 
   /** What the build made, checked. */
-  async function takeOutputs(plan: BuildPlan, step: BuildStep, container: string, signal: AbortSignal) {
+  async function takeOutputs(
+    { plan, finder }: { readonly plan: BuildPlan; readonly finder?: SecretFinder | undefined },
+    step: BuildStep,
+    container: string,
+    signal: AbortSignal,
+  ) {
     const input = {
       plan,
       step,
+      finder,
       limits: limits.outputs,
       open: (path: string) => api.getArchive(container, path, signal),
     };
@@ -182,7 +219,14 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     const { plan, test, keep } = input;
     let failure: unknown;
     try {
-      await runCommands(container, { ...test, kind: 'test' }, place.word, { api, log, limits, context });
+      const masker = input.secrets?.masker;
+      await runCommands(container, { ...test, kind: 'test' }, place.word, {
+        api,
+        log,
+        limits,
+        context,
+        masker,
+      });
     } catch (error) {
       // Reports of a failing test are those that somebody wants to read.
       if (!(error instanceof JobFailed)) throw error;
@@ -211,12 +255,12 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
   }
 
   /** The workspace is removed when the archive has been read, or is let go. */
-  function handOut(outputs: AsyncIterable<Buffer>, containers: readonly string[], volume: string): Readable {
+  function handOut(outputs: AsyncIterable<Buffer>, containers: readonly string[], place: Place): Readable {
     const archive = Readable.from(outputs, { objectMode: false });
     const closed = new Promise<void>((resolve) => {
       archive.once('close', resolve);
     });
-    void track(closed.then(() => cleanUp(containers, volume)));
+    void track(closed.then(() => cleanUp(containers, place)));
     return archive;
   }
 
@@ -224,45 +268,49 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     name: 'docker',
 
     async run(input, context) {
-      const { plan, step, test, source } = input;
+      const { plan, step, test, source, secrets } = input;
       const first = step ?? test;
       if (first === undefined) throw new RangeError('there is nothing to run');
-      const place = newPlace(plan);
-      const { volume } = place;
+      const place = newPlace(plan, (step?.timeoutSeconds ?? 0) + (test?.timeoutSeconds ?? 0));
       const containers: string[] = [];
       let spooled: SpooledArchive | undefined;
       try {
-        const seconds = (step?.timeoutSeconds ?? 0) + (test?.timeoutSeconds ?? 0);
-        await api.createVolume(volume, sandboxLabels(seconds, Date.now()));
-        let container = await createContainer(place, first, context, first.environment);
-        containers.push(container);
+        await api.createVolume(place.volume, place.labels);
+        let container = await prepare(place, first, secrets, containers, context);
         await putSource(place, container, source, context);
         if (step !== undefined) {
-          await runCommands(container, { ...step, kind: 'build' }, place.word, { api, log, limits, context });
-          const outputs = await takeOutputs(plan, step, container, context.signal);
-          if (test === undefined) return handOut(outputs, containers, volume);
+          await runCommands(container, { ...step, kind: 'build' }, place.word, {
+            api,
+            log,
+            limits,
+            context,
+            masker: secrets?.masker,
+          });
+          const taking = { plan, finder: secrets?.finder };
+          const outputs = await takeOutputs(taking, step, container, context.signal);
+          if (test === undefined) return handOut(outputs, containers, place);
           // Taken before the tests begin: what they change or leave behind must not enter the image.
           spooled = await spoolArchive(outputs, { signal: context.signal });
-          container = await createContainer(place, test, context, test.environment);
-          containers.push(container);
+          container = await prepare(place, test, secrets, containers, context);
         }
         if (test !== undefined) await runTests(place, container, { ...input, test }, context);
-        await cleanUp(containers, volume);
+        await cleanUp(containers, place);
         return spooled?.open() ?? Readable.from([tarEnd()], { objectMode: false });
       } catch (error) {
-        await Promise.all([cleanUp(containers, volume), spooled?.close()]);
+        await Promise.all([cleanUp(containers, place), spooled?.close()]);
         throw error;
       }
     },
 
     async runScript({ plan, source, outputs }, context) {
-      const place = newPlace(plan);
+      const timeoutSeconds = 900;
+      const place = newPlace(plan, timeoutSeconds);
       const { volume, mountPoint, root } = place;
       const { commands, archive } = await scriptArchive({ plan, source, mountPoint, root, homeName });
-      const step = { base: plan.base, commands, outputs: {}, network: 'none', timeoutSeconds: 900 } as const;
+      const step = { base: plan.base, commands, outputs: {}, network: 'none', timeoutSeconds } as const;
       const containers: string[] = [];
       try {
-        await api.createVolume(volume, sandboxLabels(step.timeoutSeconds, Date.now()));
+        await api.createVolume(volume, place.labels);
         const environment = { APP_NAME: plan.appname, ...plan.environment };
         const container = await createContainer(place, step, context, environment);
         containers.push(container);
@@ -277,10 +325,10 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
           await api.putArchive(container, mountPoint, moved, context.signal);
         }
         await runCommands(container, { ...step, kind: 'static' }, place.word, { api, log, limits, context });
-        const made = await takeOutputs(plan, step, container, context.signal);
-        return handOut(made, containers, volume);
+        const made = await takeOutputs({ plan }, step, container, context.signal);
+        return handOut(made, containers, place);
       } catch (error) {
-        await cleanUp(containers, volume);
+        await cleanUp(containers, place);
         throw error;
       } finally {
         outputs?.destroy();

@@ -7,6 +7,7 @@ import { createBaseImageRoutes } from '../../../builder/http/base-image-routes.t
 import { createBuildRoutes } from '../../../builder/http/build-routes.ts';
 import { createGitRoutes } from '../../../builder/http/git-routes.ts';
 import { createPackageRoutes } from '../../../builder/http/package-routes.ts';
+import { createSecretRoutes } from '../../../builder/http/secret-routes.ts';
 import { type Builder, createBuilder } from '../../../builder/main.ts';
 import type { PackageLimits } from '../../../builder/package/package-service.ts';
 import type { PropagationSettings } from '../../../builder/propagate/settings.ts';
@@ -45,6 +46,7 @@ export async function startFarm(options: {
   sandbox?: Sandbox;
   propagation?: PropagationSettings;
   packageLimits?: PackageLimits;
+  secretsKey?: string;
 }): Promise<Farm> {
   const { store, cacheDir, authorizer = openAuthorizer, authenticator = createOpenAuthenticator() } = options;
   const log = createSilentLogger();
@@ -57,6 +59,7 @@ export async function startFarm(options: {
     log,
     cacheDir,
     ...(options.propagation === undefined ? {} : { propagation: options.propagation }),
+    ...(options.secretsKey === undefined ? {} : { secretsKey: options.secretsKey }),
     ...(options.packageLimits === undefined ? {} : { packageLimits: options.packageLimits }),
   });
   const http = createHttpServer({ log, metrics: createMetrics() });
@@ -65,6 +68,7 @@ export async function startFarm(options: {
   await http.app.register(createArtifactRoutes({ builds: builder.builds, authenticator, http }));
   await http.app.register(createBaseImageRoutes({ propagation: builder.propagation, authenticator, http }));
   await http.app.register(createPackageRoutes({ ...builder, authenticator, http }));
+  await http.app.register(createSecretRoutes({ ...builder, authenticator, http }));
   await http.app.listen({ port: 0, host: '127.0.0.1' });
   const worker =
     options.work === false

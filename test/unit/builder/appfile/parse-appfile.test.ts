@@ -214,7 +214,9 @@ x-note: { anything: [1] }
     ['timeout: 0s', /must be a number with s, m or h/],
     ['network: proxy', /E021 build.network: "proxy" is not supported by this version/],
     ['cache: [~/.m2]', /E021 build.cache: "cache" is not supported by this version/],
-    ['secrets: [x]', /E021 build.secrets: "secrets" is not supported/],
+    ['secrets: ["a b"]', /E013 build.secrets\[0\]: the name of a secret has letters/],
+    ['secrets: x', /E012 build.secrets/],
+    ['secrets: [x, x]', /build.secrets/],
     ['privileged: true', /E010 build.privileged: unknown key/],
   ])('refuses build: {%s}', (body, expected) => {
     expect(faultsOf(`build: {commands: [make], ${body}}`).join('\n')).toMatch(expected);

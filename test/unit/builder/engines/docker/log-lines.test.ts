@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { logLines } from '../../../../../builder/engines/docker/log-lines.ts';
+import { createMasker, type Masker } from '../../../../../builder/secrets/masker.ts';
 
 it('lines of both outputs come whole, however the transport cuts the frames', async () => {
   const bytes = Buffer.concat([
@@ -41,6 +42,25 @@ it('empty lines stay, and a stream that is cut short loses only its last frame',
   expect(await collect(cut(frame(1, 'abc\ndef').subarray(0, 13), 4))).toEqual(['abc', 'd']);
 });
 
+it('row 22: a secret is masked across frames and across the cut of a long line', async () => {
+  const masker = createMasker(new Map([['token', Buffer.from('s3cr3t-value')]]));
+  const bytes = Buffer.concat([
+    frame(1, 'a s3cr3'),
+    frame(2, 's3cr3t-'),
+    frame(1, 't-value\n'),
+    frame(2, 'other\n'),
+    frame(1, `${'x'.repeat(32_760)}s3cr3t-value`),
+  ]);
+
+  for (const size of [1, 9, 100_000]) {
+    expect(await collect(cut(bytes, size), masker)).toEqual([
+      'a ***',
+      's3cr3t-other',
+      `${'x'.repeat(32_760)}***`,
+    ]);
+  }
+});
+
 function frame(stream: number, text: string): Buffer {
   const header = Buffer.from([stream, 0, 0, 0, 0, 0, 0, 0]);
   header.writeUInt32BE(Buffer.byteLength(text), 4);
@@ -51,8 +71,8 @@ async function* cut(bytes: Buffer, size: number): AsyncGenerator<Buffer, void, u
   for (let start = 0; start < bytes.length; start += size) yield bytes.subarray(start, start + size);
 }
 
-async function collect(chunks: AsyncIterable<Buffer>): Promise<string[]> {
+async function collect(chunks: AsyncIterable<Buffer>, masker?: Masker): Promise<string[]> {
   const lines: string[] = [];
-  for await (const line of logLines(chunks)) lines.push(line);
+  for await (const line of logLines(chunks, masker)) lines.push(line);
   return lines;
 }

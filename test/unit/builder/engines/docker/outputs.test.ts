@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { checkOutputs, outputsArchive } from '../../../../../builder/engines/docker/outputs.ts';
 import { tarEnd, tarFile, tarHeader } from '../../../../../builder/engines/docker/tar-file.ts';
 import type { BuildPlan, BuildStep } from '../../../../../builder/plan/plan.ts';
+import { createSecretFinder } from '../../../../../builder/secrets/find-secret.ts';
 import { JobFailed } from '../../../../../core/queue/job-queue.ts';
 import { digestOf } from '../../../../../oci/digest.ts';
 import type { LayerEntry } from '../../../../../oci/layer/entry.ts';
@@ -90,6 +91,36 @@ it('names of any bytes keep them, under targets of any letters', async () => {
     expect.stringContaining('caf\xe9'),
     `${place}/${Buffer.from('grüße').toString('latin1')}`,
   ]);
+});
+
+describe('row 22: a secret among the outputs', () => {
+  const finder = createSecretFinder(new Map([['npm', Buffer.from('s3cr3t-value')]]));
+
+  it.each<[string, LayerEntry, string]>([
+    ['a file', file('app/.npmrc', 'token=s3cr3t-value'), 'output ".npmrc" holds the secret "npm"'],
+    ['a name', file('app/s3cr3t-value'), 'the name or the target of an output holds the secret "npm"'],
+    ['a link', symlink('app/x', 'a/s3cr3t-value'), 'the name or the target of an output holds'],
+  ])('in %s is a fault that does not repeat it', async (_, entry, message) => {
+    const all = { ...input(archive([])), finder, open: async () => archive([root, entry]) };
+
+    const failed: unknown = await checkOutputs(all)
+      .then(() => names(outputsArchive(all)))
+      .catch((error: unknown) => error);
+
+    expect(failed).toBeInstanceOf(JobFailed);
+    expect((failed as Error).message).toContain(message);
+    expect((failed as Error).message).not.toContain('s3cr3t-value');
+  });
+
+  it('in a file that stays behind is none', async () => {
+    const entries = [root, file('app/.npmrc', 's3cr3t-value'), file('app/out', 'fine')];
+    const open = async () => archive(entries);
+    const wanted = { ...input(archive([])), finder, step: step({ out: '/home/app/out' }), open };
+
+    await checkOutputs(wanted);
+
+    expect(await names(outputsArchive(wanted))).toEqual(['home/app/out']);
+  });
 });
 
 function file(path: string, content = ''): LayerEntry {
