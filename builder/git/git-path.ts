@@ -44,7 +44,9 @@ export function parseGitPath(
 
 /** Why nobody can have a git repository of this name, with the status to answer; undefined when it is fine. */
 export function refuseRepository(team: string, app: string): { refused: string; status: number } | undefined {
-  if (team.length > 100 || app.length > 100 || !isRepositoryName(`${team}/${app}`)) {
+  // As one part each: `%2F` in an address of the management API would make a team of two parts.
+  const parts = [team, app].every((part) => part.length <= 100 && !part.includes('/'));
+  if (!parts || !isRepositoryName(`${team}/${app}`)) {
     return {
       refused: `invalid repository name: team and app are lower-case letters and digits, joined by '.', '_' or '-'`,
       status: 400,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseGitPath } from '../../../../builder/git/git-path.ts';
+import { parseGitPath, refuseRepository } from '../../../../builder/git/git-path.ts';
 import { checkRefName, findRefConflict } from '../../../../builder/git/ref-name.ts';
 
 describe('parseGitPath', () => {
@@ -44,4 +44,12 @@ describe('ref names', () => {
   it('finds no conflict where names only begin alike', () => {
     expect(findRefConflict(['refs/heads/a', 'refs/heads/ab', 'refs/heads/b/a'])).toBeUndefined();
   });
+});
+
+it.each([
+  ['a/b', 'app'],
+  ['team', 'a/b'],
+  ['', 'app'],
+])('the team %j with the app %j is refused, though it is the name of an image repository', (team, app) => {
+  expect(refuseRepository(team, app)?.status).toBe(400);
 });
