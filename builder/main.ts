@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Authorizer } from '../core/auth/authorizer.ts';
@@ -5,12 +6,14 @@ import type { EventBus } from '../core/events.ts';
 import type { Logger } from '../core/log.ts';
 import type { ObjectStore } from '../core/object-store/object-store.ts';
 import { createEmbeddedQueue } from '../core/queue/embedded.ts';
-import type { JobWorker } from '../core/queue/job-queue.ts';
+import type { JobWorker, Waiting, WorkerInfo } from '../core/queue/job-queue.ts';
 import type { Registry } from '../oci/registry.ts';
 import { createAppFileParser } from './appfile/parse-appfile.ts';
 import { createAssembler } from './engines/assembler.ts';
 import type { Sandbox } from './engines/engine.ts';
 import { type BuildService, createBuildService } from './farm/build-service.ts';
+import type { BuildTotals } from './farm/build-totals.ts';
+import { createBuildCounter } from './farm/count-builds.ts';
 import { createImageOnBase } from './farm/image-on-base.ts';
 import { createCommitPlanner } from './farm/plan-commit.ts';
 import { proposeForCommit } from './farm/propose-for-commit.ts';
@@ -18,6 +21,7 @@ import { createBaseResolver } from './farm/resolve-base.ts';
 import type { RetentionSettings } from './farm/retention.ts';
 import { startRetention } from './farm/retention-loop.ts';
 import { createBuildRunner } from './farm/run-build.ts';
+import { createTotalsStore } from './farm/totals-store.ts';
 import { createGitHost } from './git/create-git-host.ts';
 import type { GitHost } from './git/git-host.ts';
 import { createPackageService, type PackageLimits, type PackageService } from './package/package-service.ts';
@@ -53,6 +57,13 @@ export interface BuilderDeps {
 export interface Builder {
   readonly git: GitHost;
   readonly builds: BuildService;
+  /** What all workers of this store do and did. Errors: ObjectStoreUnavailable. */
+  readonly figures: {
+    workers(): Promise<readonly WorkerInfo[]>;
+    /** Undefined: nobody counts at the moment. */
+    waiting(): Promise<Waiting | undefined>;
+    totals(): Promise<BuildTotals>;
+  };
   readonly packages: PackageService;
   readonly propagation: Propagation;
   readonly secrets: SecretStore;
@@ -62,6 +73,8 @@ export interface Builder {
 }
 
 const recoverEveryMs = 60_000;
+/** Workers that live write their totals down more often. */
+const goneAfterMs = 24 * 60 * 60 * 1000;
 
 export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
   const { store, registry, events, log } = deps;
@@ -73,6 +86,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
     onError: (error) => log.warn({ err: error }, 'build queue will try again'),
   });
   const builds = createBuildService({ store, queue, events });
+  const totals = createTotalsStore(store);
   const git = await createGitHost({ store, cacheDir: deps.cacheDir, listener: builds, log });
   const propagation = createPropagation({
     store,
@@ -94,6 +108,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
   return {
     git,
     builds,
+    figures: { workers: () => queue.workers(), waiting: () => queue.waiting(), totals: () => totals.read() },
     propagation,
     packages,
     secrets,
@@ -128,7 +143,15 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
       };
       recover();
       const timer = setInterval(recover, recoverEveryMs);
-      const worker = queue.work(runner, { concurrency });
+      const counter = createBuildCounter({
+        totals,
+        details: builds.details,
+        worker: `${hostname()
+          .replaceAll(/[^0-9A-Za-z_-]/g, '-')
+          .slice(0, 80)}-${randomUUID()}`,
+        onError: (error) => log.warn({ err: error }, 'totals of builds could not be kept'),
+      });
+      const worker = queue.work(counter.counted(runner), { concurrency });
       const waves = propagation.work();
       const retention =
         deps.retention === undefined
@@ -137,6 +160,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
               store,
               log,
               settings: deps.retention,
+              onTurn: (now) => totals.retire(now - goneAfterMs),
               resolveRef: (team, app, ref) => git.resolveRef(team, app, ref),
               holder: `${hostname()}:${process.pid}`,
             });
@@ -153,6 +177,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
           clearInterval(timer);
           await waves.close();
           await worker.close();
+          await counter.close();
         },
       };
     },

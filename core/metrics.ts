@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, type Metric, Registry } from 'prom-client';
 
 /** What a service counts about itself. Labels are route patterns, pools or queues: never a repository, tag or digest. */
 export interface Metrics {
@@ -14,6 +14,11 @@ export interface Metrics {
    * One that is not given, and all of them when `read` fails or takes longer than two seconds, keep what they last were.
    */
   readings(helps: Readonly<Record<string, string>>, read: () => Promise<Readings>): void;
+  /** As `readings`, with labels: `read` gives the samples of the declared families by name. */
+  families(
+    declared: readonly MetricFamily[],
+    read: () => Promise<ReadonlyMap<string, readonly Sample[]>>,
+  ): void;
   /** In Prometheus' text format. */
   render(): Promise<string>;
   readonly contentType: string;
@@ -21,6 +26,20 @@ export interface Metrics {
 
 /** A store that does not answer must not keep the rest of the numbers back. */
 const readMs = 2000;
+
+export interface MetricFamily {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+}
+
+/** One line of a family. */
+export interface Sample {
+  readonly value: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Of the family's name; for histograms. */
+  readonly suffix?: '_bucket' | '_sum' | '_count';
+}
 
 export type Readings = Readonly<Record<string, number | undefined>>;
 
@@ -74,6 +93,24 @@ export function createMetrics(options: { process?: boolean } = {}): Metrics {
           const value = values[name];
           if (value !== undefined) set(value);
         }
+      });
+    },
+    families(declared, read) {
+      let latest: ReadonlyMap<string, readonly Sample[]> = new Map();
+      for (const family of declared) {
+        const get = async () => ({
+          ...family,
+          values: (latest.get(family.name) ?? []).map(({ value, labels = {}, suffix = '' }) => ({
+            value,
+            labels,
+            metricName: `${family.name}${suffix}`,
+          })),
+        });
+        // prom-client has no class for numbers that it did not count itself; its registry asks for no more than this.
+        registry.registerMetric({ ...family, get } as unknown as Metric);
+      }
+      readers.push(async () => {
+        latest = new Map([...latest, ...(await read())]);
       });
     },
     async render() {

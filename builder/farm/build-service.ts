@@ -25,7 +25,7 @@ export interface BuildService extends PushListener {
   /** What the tests of builds left for people. */
   readonly artifacts: Pick<ArtifactStore, 'list' | 'get'>;
   /** What they were made of. */
-  readonly details: Pick<BuildDetails, 'list'>;
+  readonly details: Pick<BuildDetails, 'list' | 'get'>;
 }
 
 export interface Build extends Omit<JobRecord, 'payload'> {

@@ -6,6 +6,8 @@ export interface RetentionLoopDeps extends RetentionDeps {
   readonly log: RetentionDeps['log'] & { info(fields: Record<string, unknown>, message: string): void };
   /** For people: host and process. */
   readonly holder: string;
+  /** What else is done at each turn, at this time by the store's clock (milliseconds since 1970). */
+  readonly onTurn?: (now: number) => Promise<void>;
   /** Milliseconds from one run to the next, of all workers together; default six hours. */
   readonly everyMs?: number;
 }
@@ -33,6 +35,7 @@ export function startRetention(deps: RetentionLoopDeps): { close(): Promise<void
         await sleep(waitMs, undefined, { signal, ref: false });
         const now = await takeTurn(deps, everyMs);
         if (now === undefined) continue;
+        await deps.onTurn?.(now);
         const report = await removeOldBuilds(paced, now, signal);
         if (report.builds + report.logs + report.artifacts > 0)
           deps.log.info({ ...report }, 'removed old builds');

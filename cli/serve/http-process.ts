@@ -21,6 +21,7 @@ import { checkListenAddress, serviceName } from '../config.ts';
 import { registerOpenApi } from './api.ts';
 import { createBlobHandOver } from './blob-hand-over.ts';
 import { addCollectionMetrics } from './collection-metrics.ts';
+import { addFarmMetrics } from './farm-metrics.ts';
 import { registerHome } from './home.ts';
 import type { ServeOptions } from './messages.ts';
 import { builderDeps, createParts } from './parts.ts';
@@ -77,6 +78,7 @@ export async function startHttpProcess(
   let builder: Builder | undefined;
   if (options.roles.includes('builder')) {
     builder = await createBuilder({ ...builderDeps(parts), events });
+    addFarmMetrics(metrics, builder.figures);
     await app.register(createGitRoutes({ git: builder.git, authenticator, http }));
     await app.register(createBuildRoutes({ builds: builder.builds, authenticator, http }));
     await app.register(createArtifactRoutes({ builds: builder.builds, authenticator, http }));
