@@ -161,6 +161,11 @@ export function createMemoryRegistry(): Registry {
         const old = tags.includes(tag) ? repository.tags.get(tag) : undefined;
         if (old !== undefined && old !== digest) throw new OciError('DENIED', { message: 'immutable tag' });
       }
+      for (const [tag, expected] of Object.entries(options.replaces ?? {})) {
+        const old = repository.tags.get(tag);
+        if (old !== expected && old !== digest)
+          throw new OciError('DENIED', { message: 'the tag was moved' });
+      }
       const descriptor = { mediaType: parsed.mediaType, digest, size: bytes.length };
       const subject = parsed.subject === undefined ? {} : { subject: parsed.subject.digest };
       const referrer = referrerDescriptor(parsed, digest, bytes.length);

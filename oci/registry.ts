@@ -109,6 +109,11 @@ export interface PutManifestOptions {
   readonly tags?: readonly string[];
   /** Those of the tags that are only created or confirmed, never moved: DENIED when one points at another manifest. */
   readonly immutableTags?: readonly string[];
+  /**
+   * Compare-and-set: each of these tags, named in `tags` too, is set only while it points at this digest (undefined: while there is no such
+   * tag) or already at the manifest that is pushed; else DENIED and nothing of the push is tagged. HTTP cannot say it: UNSUPPORTED.
+   */
+  readonly replaces?: Readonly<Record<string, Digest | undefined>>;
 }
 
 export interface PutManifestResult {

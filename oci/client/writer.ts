@@ -70,6 +70,9 @@ export function createClientWriter(session: ClientSession): Writer {
       return false;
     },
     async putManifest(repository, reference, bytes, mediaType, options = {}) {
+      if (options.replaces !== undefined) {
+        throw new OciError('UNSUPPORTED', { message: 'the distribution API has no compare-and-set of tags' });
+      }
       const put = async (to: string, tags: readonly string[]): Promise<Answer> => {
         const answer = await session.call({
           method: 'PUT',

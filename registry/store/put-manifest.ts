@@ -20,7 +20,7 @@ import { blobReferenceKey, manifestKey, manifestReferenceKey, referrerKey } from
 import { isUsable, keepAlive, readPointer } from './pointer.ts';
 import { buryRecord, replaceRecord } from './record.ts';
 import { putReferences } from './references.ts';
-import { checkUnmoved, readTag, writeTag } from './tags.ts';
+import { checkCondition, readTag, type TagCondition, writeTag } from './tags.ts';
 
 /** A claim this young belongs to a push that is still running; an older one is taken over. Liveness only. */
 const claimMilliseconds = 10_000;
@@ -34,7 +34,8 @@ interface Push {
   readonly manifest: Manifest;
   readonly descriptor: Descriptor;
   readonly tags: readonly string[];
-  readonly immutableTags: readonly string[];
+  /** What must hold of tags for them to be set; the others are set whatever they point at. */
+  readonly conditions: ReadonlyMap<string, TagCondition>;
   readonly deadline: number;
 }
 
@@ -44,7 +45,8 @@ type Links = ReadonlyMap<Digest, Link | undefined>;
 /**
  * The steps of design "PUT manifest M in repository R", numbered as there.
  * With `allowMissingBlobs`, what is not there is referenced all the same: once pushed, a collector sees that it is needed.
- * Errors: MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, SIZE_TOO_LARGE, DENIED (an immutable tag).
+ * Errors: MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, SIZE_TOO_LARGE, DENIED (an immutable tag, a tag that does not point where
+ * `replaces` says).
  */
 export async function putManifest(
   context: StoreContext,
@@ -67,11 +69,13 @@ export async function putManifest(
     manifest,
     descriptor,
     tags,
-    immutableTags: options.immutableTags ?? [],
+    conditions: conditionsOf(options, digest),
     deadline: context.clock() + pushMilliseconds,
   };
   // Decided when the tag is written; looked at beforehand so that a refused push leaves nothing.
-  for (const tag of push.immutableTags) checkUnmoved(tag, await readTag(context, repository, tag), digest);
+  for (const [tag, condition] of push.conditions) {
+    checkCondition(await readTag(context, repository, tag), condition);
+  }
   for (let round = 1; ; round++) {
     let committed: ReadableManifest;
     try {
@@ -84,9 +88,7 @@ export async function putManifest(
     await Promise.all([
       writeReferrer(context, push, committed.header.attempt),
       addRepository(context, repository),
-      inParallel(tags, (tag) =>
-        writeTag(context, repository, tag, descriptor, push.immutableTags.includes(tag)),
-      ),
+      inParallel(tags, (tag) => writeTag(context, repository, tag, descriptor, push.conditions.get(tag))),
     ]);
     // 8: a DELETE in between may have missed the tag that was written after it looked; and whoever committed the record again
     // since may have died before the referrer entry of that attempt.
@@ -96,6 +98,20 @@ export async function putManifest(
   }
   const subject = manifest.subject?.digest;
   return { descriptor, ...(subject === undefined ? {} : { subject }), tags };
+}
+
+function conditionsOf(options: PutManifestOptions, digest: Digest): Map<string, TagCondition> {
+  const { immutableTags = [], replaces = {} } = options;
+  const conditions = new Map<string, TagCondition>();
+  for (const [tag, expected] of Object.entries(replaces)) {
+    conditions.set(tag, { accepts: [expected, digest], message: `the tag ${tag} was moved meanwhile` });
+  }
+  // An immutable tag is never moved, whatever it is to replace.
+  for (const tag of immutableTags) {
+    const message = `the tag ${tag} is immutable and points at another manifest`;
+    conditions.set(tag, { accepts: [undefined, digest], message });
+  }
+  return conditions;
 }
 
 /** The manifest was deleted while it was pushed, with what it needs: no tag may stay that leads nowhere, and no empty repository. */

@@ -22,21 +22,28 @@ export function readTag(context: StoreContext, repository: string, tag: string):
   return readRecord<TagHeader>(context, tagKey(repository, tag));
 }
 
+/** What a tag must point at for being set; undefined = it is not there. */
+export interface TagCondition {
+  readonly accepts: readonly (Digest | undefined)[];
+  /** For the client that is refused. */
+  readonly message: string;
+}
+
 /**
  * Points the tag at a manifest, always as a new version: a DELETE of the manifest that is under way must not take the tag
- * that is acknowledged here for the one it saw. Errors: DENIED when `immutable` and the tag points elsewhere.
+ * that is acknowledged here for the one it saw. Errors: DENIED when the condition does not hold.
  */
 export async function writeTag(
   context: StoreContext,
   repository: string,
   tag: string,
   manifest: Descriptor,
-  immutable = false,
+  condition?: TagCondition,
 ): Promise<void> {
   const { digest, mediaType, size } = manifest;
   for (;;) {
     const old = await readTag(context, repository, tag);
-    if (immutable) checkUnmoved(tag, old, digest);
+    if (condition !== undefined) checkCondition(old, condition);
     const nonce = context.random();
     // The reverse first: a tag without its reverse would dangle after its manifest is deleted.
     const reverse = tagOfKey(repository, digest, tag, nonce);
@@ -88,10 +95,9 @@ export async function fenceTag(
   return true;
 }
 
-/** Errors: DENIED when the tag points at another manifest. */
-export function checkUnmoved(tag: string, seen: Tag, digest: Digest): void {
-  if (seen.header === undefined || seen.header.digest === digest) return;
-  throw new OciError('DENIED', { message: `the tag ${tag} is immutable and points at another manifest` });
+/** Errors: DENIED. */
+export function checkCondition(seen: Tag, { accepts, message }: TagCondition): void {
+  if (!accepts.includes(seen.header?.digest)) throw new OciError('DENIED', { message });
 }
 
 /** Errors: MANIFEST_UNKNOWN. */

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
 import { type ObjectStore, ObjectStoreUnavailable } from '../../../../core/object-store/object-store.ts';
-import { digestOf } from '../../../../oci/digest.ts';
+import { type Digest, digestOf } from '../../../../oci/digest.ts';
 import { mediaTypes } from '../../../../oci/media-types.ts';
 import type { Registry } from '../../../../oci/registry.ts';
 import type { ManifestHeader } from '../../../../registry/store/manifest-record.ts';
@@ -193,6 +193,29 @@ describe('PUT manifest', () => {
     await registry.deleteTag('team/app', 'v1');
     await registry.putManifest('team/app', 'v1', other, ociManifest, options);
     expect((await registry.resolveManifest('team/app', 'v1')).digest).toBe(digestOf(other));
+  });
+
+  it('moves a tag only from where it was said to be, or confirms it', async () => {
+    const known = await pushContent(registry, { 'team/app': { blobs: { config: blob } } });
+    const other = manifestBytes({ config: 'config', annotations: { a: 'b' } }, known['team/app']);
+    const { ociManifest } = mediaTypes;
+    const move = (content: Buffer, from: Digest | undefined) =>
+      registry.putManifest('team/app', 'prod', content, ociManifest, { replaces: { prod: from } });
+    await expectCode('DENIED', () => move(bytes, digestOf(other)));
+    await expectCode('NAME_UNKNOWN', () => registry.getManifest('team/app', digest));
+
+    await move(bytes, undefined);
+    await move(bytes, undefined);
+    await expectCode('DENIED', () => move(other, undefined));
+    await move(other, digest);
+
+    expect((await registry.resolveManifest('team/app', 'prod')).digest).toBe(digestOf(other));
+    const third = manifestBytes({ config: 'config', annotations: { a: 'c' } }, known['team/app']);
+    const rivals = await Promise.allSettled([
+      move(bytes, digestOf(other)),
+      registry.putManifest('team/app', 'prod', third, ociManifest, { replaces: { prod: digestOf(other) } }),
+    ]);
+    expect(rivals.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
   });
 
   it('refuses a descriptor with another size than its blob, and leaves nothing', async () => {
