@@ -21,6 +21,7 @@ import { createBaseResolver } from './farm/resolve-base.ts';
 import type { RetentionSettings } from './farm/retention.ts';
 import { startRetention } from './farm/retention-loop.ts';
 import { createBuildRunner } from './farm/run-build.ts';
+import type { TagProtection } from './farm/tag-protection.ts';
 import { createTotalsStore } from './farm/totals-store.ts';
 import { createGitHost } from './git/create-git-host.ts';
 import type { GitHost } from './git/git-host.ts';
@@ -49,6 +50,8 @@ export interface BuilderDeps {
   readonly retention?: RetentionSettings;
   /** `builder.secrets.key`; without it no secret can be set or used. */
   readonly secretsKey?: string;
+  /** Tags that only promotions move; default none. */
+  readonly protection?: TagProtection;
   /** Of release packages; default 2 GiB, and 8 GiB unpacked. */
   readonly packageLimits?: PackageLimits;
 }
@@ -95,6 +98,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
     log,
     builds: queue,
     settings: deps.propagation ?? defaultPropagation,
+    ...(deps.protection === undefined ? {} : { protection: deps.protection }),
   });
   const keyring = deps.secretsKey === undefined ? undefined : createKeyring(deps.secretsKey);
   const secrets = createSecretStore({ store, keyring });
@@ -132,6 +136,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
           ...(deps.defaultBase === undefined ? {} : { defaultBase: deps.defaultBase }),
         }),
         ...(sandbox === undefined ? {} : { sandbox }),
+        ...(deps.protection === undefined ? {} : { protection: deps.protection }),
         ...(deps.publicUrl === undefined
           ? {}
           : { publicUrl: deps.publicUrl, publicHost: new URL(deps.publicUrl).host }),

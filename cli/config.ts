@@ -13,6 +13,7 @@ import { fault, fitsNginx } from './config-checks.ts';
 import { frontSchema } from './front-config.ts';
 import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts';
 import { mirrorsSchema } from './mirror-config.ts';
+import { promotionSchema } from './promotion-config.ts';
 import { propagationSchema } from './propagation-config.ts';
 import { retentionSchema } from './retention-config.ts';
 import { secretsSchema } from './secrets-config.ts';
@@ -148,6 +149,8 @@ export const configSchema = Type.Object({
       maximum: 1_000_000,
       description: 'Unfinished upload sessions of one account (or of everybody without one); 0 = no limit.',
     }),
+    /** Which tags take tested images only. */
+    promotion: promotionSchema,
   }),
   /** Space of images that were deleted. */
   collection: collectionSchema,

@@ -11,6 +11,8 @@ export interface ServerApi {
   readonly authorization: string | undefined;
   /** JSON of a successful answer; `body` is sent as JSON. Errors: UserError with what the server said. */
   call<T>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object): Promise<T>;
+  /** JSON of a GET; undefined where the server has no such address (404): another version, or another role. Errors: UserError. */
+  optional<T>(path: string): Promise<T | undefined>;
   /** Text of a successful answer, as it arrives. Errors: UserError. */
   stream(path: string): AsyncGenerator<string>;
   /**
@@ -35,7 +37,12 @@ export async function openServerApi(context: CliContext, server: string | undefi
     method: string,
     path: string,
     body?: object,
-    more: { headers?: Readonly<Record<string, string>>; signal?: AbortSignal } = {},
+    more: {
+      headers?: Readonly<Record<string, string>>;
+      signal?: AbortSignal;
+      /** A status that is an answer as well. */
+      allow?: number;
+    } = {},
   ): Promise<Response> {
     let response: Response;
     try {
@@ -55,7 +62,7 @@ export async function openServerApi(context: CliContext, server: string | undefi
       const reason = (cause as { cause?: Error }).cause?.message ?? (cause as Error).message;
       throw new ServerAway(`cannot reach ${url}: ${reason}`, { cause });
     }
-    if (response.ok) return response;
+    if (response.ok || response.status === more.allow) return response;
     if (response.status === 401) {
       await response.body?.cancel();
       throw new UserError(`${url} asks who you are: run "brickyard login ${url}"`);
@@ -70,6 +77,12 @@ export async function openServerApi(context: CliContext, server: string | undefi
     authorization,
     call: async <T>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object) =>
       (await (await request(method, path, body)).json()) as T,
+    async optional<T>(path: string) {
+      const response = await request('GET', path, undefined, { allow: 404 });
+      if (response.ok) return (await response.json()) as T;
+      await response.body?.cancel();
+      return undefined;
+    },
     bytes: async (path) => Buffer.from(await (await request('GET', path)).arrayBuffer()),
     async *events(path, after) {
       const silent = new AbortController();

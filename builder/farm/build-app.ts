@@ -1,6 +1,7 @@
 import type { Authorizer } from '../../core/auth/authorizer.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { type JobContext, JobFailed, type JobRecord } from '../../core/queue/job-queue.ts';
+import type { Digest } from '../../oci/digest.ts';
 import { isOciError } from '../../oci/errors.ts';
 import { formatImageReference } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
@@ -12,11 +13,13 @@ import type { SecretStore } from '../secrets/secret-store.ts';
 import type { ArtifactWriter } from './artifact-store.ts';
 import type { AppRecorder } from './build-recorder.ts';
 import { type BuildRequest, repositoryOf } from './build-request.ts';
+import { createImageRecords } from './image-records.ts';
 import { tagsOfBuild, type WantedTag } from './image-tags.ts';
 import type { CommitPlanner } from './plan-commit.ts';
 import { describeLayers, formatDuration, formatStep } from './report.ts';
 import { runSteps } from './run-steps.ts';
 import { type SetTagsResult, setTags } from './set-tags.ts';
+import { freeTags, noProtection, type TagProtection } from './tag-protection.ts';
 import { createTagRecords, type TagRecord } from './tag-records.ts';
 import { keyWithSecrets, withSecrets } from './with-secrets.ts';
 
@@ -34,6 +37,8 @@ export interface AppBuildDeps {
   readonly planCommit: CommitPlanner;
   /** Told of every image whose tags are set: its base may have moved while it was made. */
   readonly onImage?: (repository: string, base: PlannedBase) => Promise<void>;
+  /** Tags that only promotions move; default none. */
+  readonly protection?: TagProtection;
   /** `host[:port]` of the configured public address: goes before what the pusher used. */
   readonly publicHost?: string;
   /** Base of `org.opencontainers.image.source`, e.g. `https://registry.example.com`. */
@@ -94,7 +99,10 @@ export async function buildApp(
   record?.planned(plan, { commit: commit.commit, key: source.key, engine: deps.engine.name });
   takeRepository(input, plan);
   checkRights(deps.authorizer, request, plan);
-  const tags = tagsOfBuild(request, commit.commit);
+  const { protection = noProtection } = deps;
+  const tags = freeTags(tagsOfBuild(request, commit.commit), (tag) =>
+    protection.protects(plan.repository, tag),
+  );
   const records = createTagRecords(deps.store);
   const mayTakeOver = createTakeOver(deps.git);
   await refuseClash(records, plan.repository, tags.moving[0], mayTakeOver);
@@ -110,7 +118,9 @@ export async function buildApp(
   const digest = known?.digest ?? (engine as EngineResult).manifest.digest;
 
   const tagging = performance.now();
-  const set = await setTags(
+  // At the same time: a record of an image that gets no tag in the end is no harm.
+  const remembering = known === undefined ? rememberImage(deps, input, plan, digest) : undefined;
+  const setting = setTags(
     { registry: deps.registry, records, mayTakeOver, confirm: () => context.confirmLease() },
     {
       repository: plan.repository,
@@ -122,6 +132,7 @@ export async function buildApp(
       ...(tree === undefined ? {} : { tree }),
     },
   );
+  const [set] = await Promise.all([setting, remembering]);
   reportTags(write, set, performance.now() - tagging);
   record?.phase('tags', performance.now() - tagging);
   record?.made({
@@ -129,6 +140,7 @@ export async function buildApp(
     ...(engine === undefined ? {} : { engine }),
     ...(known === undefined ? {} : { unchanged: known.build }),
   });
+  for (const tag of tags.left) write(`  ! ${tag} is left alone: "brickyard images promote" sets it`);
   await deps.onImage?.(plan.repository, plan.base);
   const reference = referenceOf(deps, request, plan, set.set[0]);
   const how = known === undefined ? 'built' : 'done';
@@ -185,6 +197,25 @@ async function unchangedImage(
     if (isOciError(error, 'MANIFEST_UNKNOWN') || isOciError(error, 'NAME_UNKNOWN')) return undefined;
     throw error;
   }
+}
+
+/** For promotions, where it costs nobody time: after tests, and where a rule may ask for it. What pull requests of strangers bring counts for nothing. */
+async function rememberImage(
+  { store, protection = noProtection }: AppBuildDeps,
+  { request, job, commit }: AppBuildInput,
+  plan: BuildPlan,
+  digest: Digest,
+): Promise<void> {
+  const tested = plan.test !== undefined;
+  if (!tested && !protection.concerns(plan.repository)) return;
+  if (request.ref.startsWith('refs/brickyard/pr-')) return;
+  const { ref } = request;
+  await createImageRecords(store).add(plan.repository, digest, {
+    build: job.id,
+    ref,
+    commit: commit.commit,
+    tested,
+  });
 }
 
 function takeRepository({ taken, directory }: AppBuildInput, plan: BuildPlan): void {

@@ -1,6 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { putTags, settleTag } from '../farm/set-tags.ts';
+import type { TagProtection } from '../farm/tag-protection.ts';
 import type { TagRecords } from '../farm/tag-records.ts';
 import { found } from '../rebase/read-image.ts';
 import type { DescendantTag } from './descendants.ts';
@@ -16,7 +17,7 @@ export interface MovedTags {
  * the build that set it, so a newer push always wins; then the tag, as `setTags` does it. Repeating it is no error.
  */
 export async function moveTags(
-  deps: { readonly registry: Registry; readonly records: TagRecords },
+  deps: { readonly registry: Registry; readonly records: TagRecords; readonly protection: TagProtection },
   input: {
     readonly repository: string;
     readonly from: Digest;
@@ -26,10 +27,11 @@ export async function moveTags(
     readonly wave: string;
   },
 ): Promise<MovedTags> {
-  const { registry, records } = deps;
+  const { registry, records, protection } = deps;
   const { repository, from, to, wave } = input;
   const claims = await Promise.all(
     input.tags.map(async ({ tag, source, sequence }) => {
+      if (protection.protects(repository, tag)) return { tag, reason: 'only a promotion moves it' };
       const now = (await found(() => registry.resolveManifest(repository, tag)))?.digest;
       if (now === undefined) return { tag, reason: 'it was deleted' };
       if (now === from || now === to) {

@@ -8,6 +8,7 @@ import { UserError } from '../../core/user-error.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { catalogTeam } from '../catalog/catalog.ts';
+import { noProtection, type TagProtection, unprotectedRecords } from '../farm/tag-protection.ts';
 import { createTagRecords } from '../farm/tag-records.ts';
 import { timeOrderedId } from '../git/time-ordered-id.ts';
 import type { PlannedBase } from '../plan/plan.ts';
@@ -67,6 +68,8 @@ export interface PropagationDeps {
   /** The queue of builds. */
   readonly builds: JobQueue;
   readonly settings: PropagationSettings;
+  /** Tags that no wave moves; default none. */
+  readonly protection?: TagProtection;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   /** How patient the queue of waves is. */
@@ -80,9 +83,9 @@ const reconcileEveryMs = 60_000;
 const mostListed = 1000;
 
 export function createPropagation(deps: PropagationDeps): Propagation {
-  const { store, registry, settings, log, now: clock = Date.now } = deps;
+  const { store, registry, settings, log, protection = noProtection, now: clock = Date.now } = deps;
   const rebaser = createRebaser(registry);
-  const records = createTagRecords(store);
+  const records = unprotectedRecords(createTagRecords(store), protection);
   const states = createChannelStates(store);
   const queue = createEmbeddedQueue({
     store,
@@ -252,6 +255,7 @@ export function createPropagation(deps: PropagationDeps): Propagation {
         registry,
         rebaser,
         records,
+        protection,
         states,
         waves: queue,
         builds: deps.builds,

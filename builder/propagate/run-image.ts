@@ -31,7 +31,7 @@ export function createImageWorker(
   wave: OpenWave,
   { signal }: JobContext,
 ): ImageWorker {
-  const { registry, records, rebaser, builds, log } = deps;
+  const { registry, records, protection, rebaser, builds, log } = deps;
   const imageAt = (index: number): WaveImage => {
     const image = wave.document.images[index];
     if (image === undefined) throw new RangeError(`the wave has no image ${index}`);
@@ -88,7 +88,7 @@ export function createImageWorker(
   async function moveTo(index: number, newDigest: Digest, outcome: 'rebased' | 'rebuilt'): Promise<void> {
     const { repository, digest, tags } = imageAt(index);
     const { moved, left } = await moveTags(
-      { registry, records },
+      { registry, records, protection },
       { repository, from: digest, to: newDigest, tags, wave: id },
     );
     end(index, { outcome: moved.length === 0 ? 'left' : outcome, newDigest, moved, left });

@@ -83,7 +83,7 @@ async function planUndo(deps: WaveRunnerDeps, undoes: string): Promise<WaveDocum
 }
 
 async function restore(
-  { registry, records, log }: WaveRunnerDeps,
+  { registry, records, protection, log }: WaveRunnerDeps,
   id: string,
   request: WaveRequest,
   wave: OpenWave,
@@ -99,7 +99,7 @@ async function restore(
       wave.update(index, { outcome: 'failed', reason: `${newDigest} was deleted` });
     } else {
       const { moved, left } = await moveTags(
-        { registry, records },
+        { registry, records, protection },
         { repository, from: digest, to: newDigest, tags, wave: id },
       );
       wave.update(index, { outcome: moved.length === 0 ? 'left' : 'restored', moved, left });

@@ -4,6 +4,7 @@ import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { type JobContext, JobFailed, type JobHandler, type JobQueue } from '../../core/queue/job-queue.ts';
 import { createLimit } from '../../oci/copy/limit.ts';
 import type { Registry } from '../../oci/registry.ts';
+import type { TagProtection } from '../farm/tag-protection.ts';
 import type { TagRecords } from '../farm/tag-records.ts';
 import type { Rebaser } from '../rebase/rebase-image.ts';
 import type { ChannelStates } from './channel-state.ts';
@@ -27,6 +28,7 @@ export interface WaveRunnerDeps {
   readonly registry: Registry;
   readonly rebaser: Rebaser;
   readonly records: TagRecords;
+  readonly protection: TagProtection;
   readonly states: ChannelStates;
   /** Of waves, and of builds. */
   readonly waves: JobQueue;

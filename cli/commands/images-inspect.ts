@@ -5,6 +5,7 @@ import { parseManifest } from '../../oci/manifest.ts';
 import { isManifestType } from '../../oci/media-types.ts';
 import type { ImageReference } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
+import type { PromotionHistory } from '../../registry/http/promotion-routes.ts';
 import { formatBytes, withoutControls } from '../text.ts';
 import { describeRoles } from './describe-roles.ts';
 
@@ -26,6 +27,10 @@ export interface InspectedImage {
   readonly deploy?: Readonly<Record<string, unknown>>;
   /** Signatures and whatever else names it as its subject; the first hundred. */
   readonly referrers?: readonly { digest: string; artifactType?: string }[];
+  /** Builds of this server that made exactly this image. */
+  readonly builds?: PromotionHistory['builds'];
+  /** Tags that it was promoted to, newest first. */
+  readonly promotions?: PromotionHistory['promotions'];
 }
 
 const maxReferrers = 100;
@@ -118,6 +123,10 @@ export function describeImage(image: InspectedImage): readonly string[] {
     if (!['org.brickyard.roles', 'org.brickyard.deploy'].includes(name))
       lines.push(`label        ${name}=${String(value)}`);
   }
+  for (const { build, ref, tested } of image.builds ?? [])
+    lines.push(`build        ${build}  ${ref}, ${tested ? 'tests passed' : 'without tests'}`);
+  for (const { tag, by, at, source } of image.promotions ?? [])
+    lines.push(`promoted     ${tag}  ${at} by ${by}, from ${source}`);
   if (image.roles !== undefined) lines.push(...describeRoles(image.roles));
   for (const [name, value] of Object.entries(image.deploy ?? {}))
     lines.push(`deploy       ${name}: ${typeof value === 'string' ? value : JSON.stringify(value)}`);

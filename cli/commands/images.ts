@@ -3,11 +3,14 @@ import { UserError } from '../../core/user-error.ts';
 import { isRepositoryName, parseImageReference } from '../../oci/reference.ts';
 import type { Page, PageOptions } from '../../oci/registry.ts';
 import type { CliContext } from '../context.ts';
+import { openServerApi } from '../server-api.ts';
 import { parseServerReference, withServerRegistry } from '../server-registry.ts';
 import { toJson } from '../text.ts';
+import { readImageHistory } from './image-history.ts';
 import { registerImagesCopy } from './images-copy.ts';
 import { registerImagesImport } from './images-import.ts';
 import { describeImage, inspectImage } from './images-inspect.ts';
+import { registerImagesPromote } from './images-promote.ts';
 import { registerImagesRemove } from './images-remove.ts';
 
 interface ServerFlags {
@@ -15,7 +18,7 @@ interface ServerFlags {
   readonly json?: boolean;
 }
 
-/** `images ls | tags REPO | inspect REF | rm REF|REPO | copy SRC DST | import SRC` */
+/** `images ls | tags REPO | inspect REF | rm REF|REPO | promote REF TAG | copy SRC DST | import SRC` */
 export function registerImages(program: Command, context: CliContext): void {
   const images = program
     .command('images')
@@ -57,12 +60,15 @@ export function registerImages(program: Command, context: CliContext): void {
     .option(...json)
     .action((reference: string, flags: ServerFlags) =>
       withServerRegistry(context, flags.server, async (registry) => {
-        const image = await inspectImage(registry, parseServerReference(context, reference, flags.server));
+        const found = await inspectImage(registry, parseServerReference(context, reference, flags.server));
+        const api = await openServerApi(context, flags.server);
+        const image = { ...found, ...(await readImageHistory(api, found)) };
         context.stdout(flags.json === true ? toJson(image) : toLines(describeImage(image)));
       }),
     );
 
   registerImagesRemove(images, context);
+  registerImagesPromote(images, context);
   registerImagesCopy(images, context);
   registerImagesImport(images, context);
 }

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { createImageRecords } from '../../builder/farm/image-records.ts';
 import { createArtifactRoutes } from '../../builder/http/artifact-routes.ts';
 import { createBaseImageRoutes } from '../../builder/http/base-image-routes.ts';
 import { createBuildRoutes } from '../../builder/http/build-routes.ts';
@@ -6,15 +7,20 @@ import { createGitRoutes } from '../../builder/http/git-routes.ts';
 import { createPackageRoutes } from '../../builder/http/package-routes.ts';
 import { createSecretRoutes } from '../../builder/http/secret-routes.ts';
 import { type Builder, createBuilder } from '../../builder/main.ts';
+import type { Identity } from '../../core/auth/authenticator.ts';
 import type { EventBus } from '../../core/events.ts';
 import { createHttpServer } from '../../core/http/http-server.ts';
 import { createMetrics } from '../../core/metrics.ts';
 import { UserError } from '../../core/user-error.ts';
+import type { Registry } from '../../oci/registry.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { authorized } from '../../registry/decorators/authorized.ts';
 import { limitedUploads } from '../../registry/decorators/limited-uploads.ts';
+import { promotedTags } from '../../registry/decorators/promoted-tags.ts';
+import { createPromotionRoutes } from '../../registry/http/promotion-routes.ts';
 import { registryRoutes } from '../../registry/http/registry-routes.ts';
 import { createRepositoryRoutes } from '../../registry/http/repository-routes.ts';
+import { createPromoter } from '../../registry/promote/promote.ts';
 import { createStoreContext } from '../../registry/store/create-context.ts';
 import { countUploads } from '../../registry/store/upload-count.ts';
 import { checkListenAddress, serviceName } from '../config.ts';
@@ -60,20 +66,37 @@ export async function startHttpProcess(
     maxUploads === 0
       ? registry
       : limitedUploads(registry, { max: maxUploads, count: (...args) => countUploads(context, ...args) });
+  const { promotion } = parts;
+  const protectedFor = ({ principal, authorizer }: Identity): Registry =>
+    promotedTags(limited, {
+      policy: promotion,
+      mayRemove: (repository) => authorizer.may(principal, 'admin', repository),
+    });
   await registerOpenApi(app, packageJson.version);
   if (parts.accounts !== undefined)
     await app.register(parts.accounts.tokenRoutes((request) => http.origin.address(request)));
   if (options.roles.includes('registry')) {
     const handOver = createBlobHandOver({ config, store, origin: http.origin, metrics, log });
     await app.register(registryRoutes, {
-      registryFor: (identity) => authorized(limited, identity),
+      registryFor: (identity) => authorized(protectedFor(identity), identity),
       authenticator,
       http,
       log,
       service: serviceName(config),
       ...(handOver === undefined ? {} : { handOver }),
     });
-    await app.register(createRepositoryRoutes({ context, authenticator, http }));
+    const protects = (repository: string): boolean => promotion.concerns(repository);
+    await app.register(createRepositoryRoutes({ context, authenticator, http, protects }));
+    const images = createImageRecords(store);
+    const promoter = createPromoter({
+      store,
+      registry,
+      policy: promotion,
+      evidenceOf: images.read,
+      carryEvidence: images.carry,
+      now: Date.now,
+    });
+    await app.register(createPromotionRoutes({ promoter, registry, authenticator, http }));
   }
   let builder: Builder | undefined;
   if (options.roles.includes('builder')) {

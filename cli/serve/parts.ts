@@ -7,6 +7,7 @@ import { createOpenAuthenticator } from '../../core/auth/create-authenticator.ts
 import { createLogger, type Logger } from '../../core/log.ts';
 import type { Metrics } from '../../core/metrics.ts';
 import type { Registry } from '../../oci/registry.ts';
+import { createPromotionPolicy, type PromotionPolicy } from '../../registry/promote/promotion-policy.ts';
 import { createStoredRegistry } from '../../registry/stored-registry.ts';
 import { type Config, readConfig, serviceName } from '../config.ts';
 import type { ServeOptions } from './messages.ts';
@@ -25,6 +26,8 @@ export interface Parts {
   readonly authorizer: Authorizer;
   /** With the mirrored repositories; without any check of rights: only for the program's own work. */
   readonly registry: Registry;
+  /** Which tags are set by promotions alone. */
+  readonly promotion: PromotionPolicy;
   /** Rebuildable things on this machine's disk: bare repositories, downloads. */
   readonly cacheDir: string;
   close(): Promise<void>;
@@ -74,6 +77,7 @@ export async function createParts(options: ServeOptions, metrics?: Metrics): Pro
     authenticator: accounts?.authenticator ?? createOpenAuthenticator(),
     authorizer: accounts?.authorizer ?? openAuthorizer,
     registry: mirrors.registry,
+    promotion: createPromotionPolicy(config.registry.promotion),
     cacheDir,
     async close() {
       await mirrors.close();
@@ -85,7 +89,7 @@ export async function createParts(options: ServeOptions, metrics?: Metrics): Pro
 
 /** What the builder needs beside an event bus. */
 export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
-  const { store, registry, authorizer, log, cacheDir, config } = parts;
+  const { store, registry, authorizer, log, cacheDir, config, promotion } = parts;
   return {
     store,
     registry,
@@ -97,6 +101,7 @@ export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
     propagation: config.builder.propagation,
     retention: config.builder.retention,
     ...(config.builder.secrets.key === undefined ? {} : { secretsKey: config.builder.secrets.key }),
+    protection: promotion,
     ...(config.builder.defaultBase === undefined ? {} : { defaultBase: config.builder.defaultBase }),
   };
 }

@@ -1,5 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
 import { parseManifest } from '../../oci/manifest.ts';
+import { promotedDigestPrefix } from '../promote/promotion-records.ts';
 import type { StoreContext } from '../store/context.ts';
 import { dropManifest } from '../store/delete-manifest.ts';
 import {
@@ -25,7 +26,7 @@ export interface ReviewManifestOptions extends WaitOptions {
 
 export type ManifestOutcome =
   | { readonly outcome: 'absent' }
-  /** It has a tag, a parent, or a subject that is there. `revived`: it was condemned before. */
+  /** It has a tag, a parent, a promotion, or a subject that is there. `revived`: it was condemned before. */
   | { readonly outcome: 'needed'; readonly revived: boolean }
   /** Not condemned yet; call again after `waitMs`. */
   | { readonly outcome: 'young'; readonly waitMs: number }
@@ -36,8 +37,8 @@ export type ManifestOutcome =
   | { readonly outcome: 'changed' };
 
 /**
- * Design "Collection", untagged-manifest policy: removes one manifest that has no tag, is in no index, and signs nothing that is
- * there. Whoever gives it a tag or a parent writes that first and reads the record afterwards; this writes the record first and
+ * Design "Collection", untagged-manifest policy: removes one manifest that has no tag, was never promoted, is in no index, and
+ * signs nothing that is there. Whoever gives it a tag or a parent writes that first and reads the record afterwards; this writes the record first and
  * lists afterwards, so one of them sees the other. Errors: ObjectStoreUnavailable.
  */
 export async function reviewManifest(
@@ -95,6 +96,8 @@ async function isNeeded(
   const reasons = await Promise.all([
     hasKeys(context.store, tagsOfPrefix(repository, digest)),
     hasKeys(context.store, manifestReferencesPrefix(repository, digest)),
+    // Written before the tag is; whoever goes back to what ran before finds it.
+    hasKeys(context.store, promotedDigestPrefix(repository, digest)),
     ...(subject === undefined ? [] : [isThere(subject.digest)]),
   ]);
   return reasons.includes(true);

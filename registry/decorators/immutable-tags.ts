@@ -1,9 +1,7 @@
-import type { Digest } from '../../oci/digest.ts';
 import { isDigest } from '../../oci/digest.ts';
-import { isOciError, OciError } from '../../oci/errors.ts';
+import { OciError } from '../../oci/errors.ts';
 import type { Registry } from '../../oci/registry.ts';
-
-const pageSize = 1000;
+import { findTag } from './find-tag.ts';
 
 /**
  * Tags that match a pattern are created once and never moved or removed; pushing the same manifest again succeeds.
@@ -30,41 +28,11 @@ export function immutableTags(registry: Registry, patterns: readonly string[]): 
       await registry.deleteTag(repository, tag);
     },
     async deleteManifest(repository, digest) {
-      const tag = await immutableTagOf(registry, repository, digest, isImmutable);
+      const tag = await findTag(registry, repository, digest, (each) => isImmutable(repository, each));
       if (tag !== undefined) throw denied(tag);
       await registry.deleteManifest(repository, digest);
     },
   };
-}
-
-async function immutableTagOf(
-  registry: Registry,
-  repository: string,
-  digest: Digest,
-  isImmutable: (repository: string, tag: string) => boolean,
-): Promise<string | undefined> {
-  let last: string | undefined;
-  try {
-    do {
-      const from = last === undefined ? {} : { last };
-      const page = await registry.listTags(repository, { limit: pageSize, ...from });
-      for (const tag of page.entries) {
-        if (!isImmutable(repository, tag)) continue;
-        const target = await registry.resolveManifest(repository, tag).catch(ignoreUnknown);
-        if (target?.digest === digest) return tag;
-      }
-      last = page.next;
-    } while (last !== undefined);
-  } catch (error) {
-    ignoreUnknown(error);
-  }
-  return undefined;
-}
-
-/** A tag or repository that went away meanwhile is in nobody's way. */
-function ignoreUnknown(error: unknown): undefined {
-  if (isOciError(error, 'MANIFEST_UNKNOWN') || isOciError(error, 'NAME_UNKNOWN')) return undefined;
-  throw error;
 }
 
 function toExpression(pattern: string): RegExp {

@@ -26,13 +26,15 @@ export interface RepositoryRoutesOptions {
   readonly context: StoreContext;
   readonly authenticator: Authenticator;
   readonly http: Pick<HttpServer, 'origin'>;
+  /** True: it may hold tags that take tested images only, so that deleting it needs the right `admin`. Default never. */
+  readonly protects?: (repository: string) => boolean;
   /** Milliseconds that one request may take; default 20 seconds, less than what balancers wait for. */
   readonly timeMs?: number;
 }
 
 /** `/api/v1/repositories/<name>`: whole repositories, which the distribution API knows nothing of. */
 export function createRepositoryRoutes(options: RepositoryRoutesOptions): FastifyPluginAsync {
-  const { context, authenticator, http, timeMs = 20_000 } = options;
+  const { context, authenticator, http, protects = () => false, timeMs = 20_000 } = options;
   return async (app: FastifyInstance) => {
     app.delete<{ Params: Static<typeof nameSchema> }>(
       '/api/v1/repositories/*',
@@ -41,7 +43,7 @@ export function createRepositoryRoutes(options: RepositoryRoutesOptions): Fastif
           tags: ['repositories'],
           summary: 'Deletes a repository with all of its images',
           description:
-            'Needs the right `delete` on the repository. Bytes are freed by the next garbage collection. ' +
+            'Needs the right `delete` on the repository, or `admin` where a rule of `registry.promotion` is about it. Bytes are freed by the next garbage collection. ' +
             'Pushes that run meanwhile are deleted, refused or begin the repository anew; none is left half.',
           params: nameSchema,
           response: {
@@ -71,6 +73,10 @@ export function createRepositoryRoutes(options: RepositoryRoutesOptions): Fastif
         if (!authorizer.may(principal, 'delete', repository)) {
           if (principal.anonymous) return unauthorized(reply);
           return problem(reply, 403, 'DENIED', `${principal.name} may not delete ${repository}`);
+        }
+        if (protects(repository) && !authorizer.may(principal, 'admin', repository)) {
+          const message = `${repository} has tags of registry.promotion: deleting it needs the right admin`;
+          return problem(reply, 403, 'DENIED', message);
         }
         try {
           return await deleteRepository(context, repository, { until: context.clock() + timeMs });

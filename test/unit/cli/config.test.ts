@@ -135,6 +135,18 @@ describe('brickyard.yaml', () => {
       { BRICKYARD_AUTH_RULES: '[{"repositories":"a","users":["anonymous"],"actions":["push"]}]' },
       /without signing in/,
     ],
+    [
+      { BRICKYARD_REGISTRY_PROMOTION: '[{"repositories":"team/**","tags":"*","require":"tests"}]' },
+      /also covers the tags that builds set for commits.*write for example prod\*/,
+    ],
+    [
+      { BRICKYARD_REGISTRY_PROMOTION: '[{"repositories":"Team","tags":["prod"],"require":"none"}]' },
+      /"Team" is no pattern over repository names/,
+    ],
+    [
+      { BRICKYARD_REGISTRY_PROMOTION: '[{"repositories":"**","tags":"prod","require":"test"}]' },
+      /must be tests, built or none|tests/,
+    ],
   ])('%o is refused', (env, message) => {
     const text = faultsOf(env as Record<string, string>);
 

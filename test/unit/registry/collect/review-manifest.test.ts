@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ObjectStore } from '../../../../core/object-store/object-store.ts';
 import { mediaTypes } from '../../../../oci/media-types.ts';
 import { reviewManifest } from '../../../../registry/collect/review-manifest.ts';
+import { createPromotionRecords } from '../../../../registry/promote/promotion-records.ts';
 import { manifestKey, tagKey, tagsOfPrefix } from '../../../../registry/store/paths.ts';
 import { createStoredRegistry } from '../../../../registry/stored-registry.ts';
 import { manifestBytes, type PushedManifest, pushContent } from '../../../helpers/content.ts';
@@ -59,6 +60,14 @@ describe('reviewing an untagged manifest', () => {
     await pushIndex();
     expect(await review(atOnce)).toEqual({ outcome: 'needed', revived: false });
     expect(await state()).toBe('committed');
+  });
+
+  it('one that was promoted is needed, also when its tag is gone', async () => {
+    const promotion = { repository, tag: 'prod', digest: image.digest, source: 'team/app:rc', by: 'ann' };
+    const at = '2030-01-01T00:00:00.000Z';
+    await (await createPromotionRecords(fixture.store).open({ ...promotion, at })).done();
+
+    expect(await review(atOnce)).toEqual({ outcome: 'needed', revived: false });
   });
 
   it('a signature is needed while what it signs is there', async () => {
