@@ -15,6 +15,7 @@ import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress
 import { mirrorsSchema } from './mirror-config.ts';
 import { promotionSchema } from './promotion-config.ts';
 import { propagationSchema } from './propagation-config.ts';
+import { redisSchema } from './redis-config.ts';
 import { retentionSchema } from './retention-config.ts';
 import { secretsSchema } from './secrets-config.ts';
 import { storeSchema } from './store-config.ts';
@@ -158,15 +159,8 @@ export const configSchema = Type.Object({
   mirrors: mirrorsSchema,
   /** The nginx in front of the replicas. */
   front: frontSchema,
-  redis: Type.Object({
-    url: Type.Optional(
-      Type.Unsafe<undefined>({
-        description: 'Not used in this version.',
-        'x-secret': true,
-        'x-unavailable': 'Redis is not used in this version; the embedded queue needs no setting',
-      }),
-    ),
-  }),
+  /** Faster hand-over of builds and live logs between machines. */
+  redis: redisSchema,
   auth: Type.Object({
     /** Accounts. Setting it switches authentication on. */
     htpasswd: Type.Optional(

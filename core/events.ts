@@ -10,6 +10,13 @@ export interface EventBus {
   subscribe(topic: string, handler: (message: JsonValue) => void): () => void;
 }
 
+/** Carries what is published on this machine to the others. Best effort, as the bus: it may drop what it cannot get rid of at once. */
+export interface EventRelay {
+  /** Never waits and never throws. */
+  publish(topic: string, message: JsonValue): void;
+  close(): Promise<void>;
+}
+
 /** Within one process. `forward` sees every message that was published here, to carry it to other processes. */
 export function createEventBus(forward: (topic: string, message: JsonValue) => void = () => {}): EventBus & {
   /** A message that came from another process. */ deliver(topic: string, message: JsonValue): void;

@@ -61,14 +61,18 @@ install_packages() {
   if [[ " ${wanted[*]} " == *' docker.io '* ]] && apt-cache show docker-cli >/dev/null 2>&1; then
     wanted+=(docker-cli)
   fi
-  dpkg -s docker-registry >/dev/null 2>&1 && before+=(docker-registry)
+  local service
+  for service in docker-registry redis-server; do
+    dpkg -s "$service" >/dev/null 2>&1 && before+=("$service")
+  done
   echo "setup: apt-get install ${wanted[*]}"
   without_services env DEBIAN_FRONTEND=noninteractive \
     "${apt[@]}" install --yes --no-install-recommends "${wanted[@]}"
-  # It would take port 5000 at the next boot; the bench starts it on a port of its own.
-  if [[ ${#before[@]} -eq 0 && -d /run/systemd/system ]]; then
-    systemctl disable --quiet docker-registry 2>/dev/null || true
-  fi
+  # They would take ports 5000 and 6379 at the next boot; tests and bench start them on ports of their own.
+  [[ -d /run/systemd/system ]] || return 0
+  for service in docker-registry redis-server; do
+    [[ " ${before[*]} " == *" $service "* ]] || systemctl disable --quiet "$service" 2>/dev/null || true
+  done
 }
 
 # Runs a command while freshly installed packages may not start their services: the tests start what they need themselves.

@@ -2,11 +2,11 @@ import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import { untilSignal } from '../../core/process.ts';
 import { UserError } from '../../core/user-error.ts';
-import { checkListenAddress, readConfig, storeName } from '../config.ts';
+import { type Config, checkListenAddress, readConfig, storeName } from '../config.ts';
 import type { CliContext } from '../context.ts';
 import { formatListenAddress } from '../listen-address.ts';
 import type { ServeRole } from '../serve/messages.ts';
-import { startSupervisor } from '../serve/supervisor.ts';
+import { type SupervisorOptions, startSupervisor } from '../serve/supervisor.ts';
 
 const roles = ['registry', 'builder', 'worker'] as const satisfies readonly ServeRole[];
 
@@ -40,6 +40,7 @@ async function serve(context: CliContext, wanted: readonly ServeRole[], flags: S
   const stopped = untilSignal().then(() => {
     context.stderr('brickyard: stopping; a second Ctrl-C stops at once\n');
   });
+  const say = (line: string): void => context.stderr(`brickyard: ${line}\n`);
   const supervisor = await startSupervisor({
     serve: {
       roles: wanted,
@@ -51,7 +52,8 @@ async function serve(context: CliContext, wanted: readonly ServeRole[], flags: S
     // Some more for what comes behind the last request: a build's end, the store.
     stopWithinMs: (config.shutdown.notReadySeconds + config.shutdown.drainSeconds + 5) * 1000,
     cancelled: stopped,
-    say: (line) => context.stderr(`brickyard: ${line}\n`),
+    say,
+    connect: await machineRelay(config, say),
   });
   if (supervisor === undefined) return;
   if (http) {
@@ -65,6 +67,16 @@ async function serve(context: CliContext, wanted: readonly ServeRole[], flags: S
   }
   await stopped;
   await supervisor.stop();
+}
+
+/** How events reach other machines; undefined without Redis, whose library is not loaded then. */
+async function machineRelay(
+  { redis: { url, prefix } }: Config,
+  say: (line: string) => void,
+): Promise<SupervisorOptions['connect']> {
+  if (url === undefined) return undefined;
+  const { createRedisEvents } = await import('../../core/redis/redis-events.ts');
+  return (deliver) => createRedisEvents({ url, prefix, deliver, say });
 }
 
 /** Errors: UserError. */

@@ -1,5 +1,7 @@
 import cluster, { type Worker } from 'node:cluster';
 import { join } from 'node:path';
+import type { EventRelay } from '../../core/events.ts';
+import type { JsonValue } from '../../core/object-store/object-store.ts';
 import { UserError } from '../../core/user-error.ts';
 import { createHandOver } from './hand-over.ts';
 import type { ChildKind, FromChild, ServeOptions, ToChild } from './messages.ts';
@@ -17,6 +19,8 @@ export interface SupervisorOptions {
   readonly stopWithinMs: number;
   /** Ends the start; then the supervisor is undefined. */
   readonly cancelled?: Promise<unknown>;
+  /** Connects with the other machines, where there are any: one connection for all processes of this one. */
+  readonly connect?: ((deliver: (topic: string, message: JsonValue) => void) => EventRelay) | undefined;
   /** One line for the operator, e.g. that a child died and was started again. */
   readonly say: (line: string) => void;
 }
@@ -37,6 +41,9 @@ const childFlags = ['--expose-gc', '--max-semi-space-size=2', '--heap-growing-pe
 /** glibc gives each thread an arena of its own otherwise, and freed buffers stay in all of them. */
 const childEnvironment = { MALLOC_ARENA_MAX: '2' };
 
+/** Events that wait for one child; more are dropped, as they only make things faster. */
+const maxWaiting = 1_000;
+
 /**
  * Starts the processes of one machine and keeps them running. The processes share nothing but the object store; what passes through here are
  * best-effort events (wake-ups, live log lines), so a lost supervisor costs no data.
@@ -50,6 +57,10 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
   const handOver = createHandOver();
   let stopping = false;
 
+  const machines = options.connect?.((topic, message) => {
+    for (const child of children) sendEvent(child, { type: 'event', topic, message });
+  });
+
   // A second Ctrl-C means at once: children that wait for a request or a slow disk would outlive us.
   const killAll = (): void => {
     for (const child of children) child.process.kill('SIGKILL');
@@ -58,7 +69,17 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
 
   const relay = (from: Worker, message: FromChild): void => {
     if (message.type !== 'event') return;
-    for (const child of children) if (child !== from) send(child, message);
+    for (const child of children) if (child !== from) sendEvent(child, message);
+    machines?.publish(message.topic, message.message);
+  };
+
+  /** Messages that a child has not been given yet: one that hangs must not fill this process's memory. */
+  const waiting = new WeakMap<Worker, number>();
+  const sendEvent = (child: Worker, message: ToChild): void => {
+    const count = waiting.get(child) ?? 0;
+    if (count >= maxWaiting) return;
+    waiting.set(child, count + 1);
+    send(child, message, () => waiting.set(child, (waiting.get(child) ?? 1) - 1));
   };
 
   const start = (kind: ChildKind): Promise<number | undefined> =>
@@ -97,6 +118,7 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
     const force = setTimeout(killAll, options.stopWithinMs);
     await Promise.all(ended);
     clearTimeout(force);
+    await machines?.close();
     process.off('exit', killAll);
   };
 
@@ -116,6 +138,7 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
   }
 }
 
-function send(child: Worker, message: ToChild): void {
-  if (child.isConnected()) child.send(message, () => {});
+function send(child: Worker, message: ToChild, sent: () => void = () => {}): void {
+  if (child.isConnected()) child.send(message, () => sent());
+  else sent();
 }

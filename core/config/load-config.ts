@@ -46,7 +46,7 @@ export function loadConfig<Schema extends TObject>(
   const environment = readEnvironment({ settings, env, prefix, otherVariables });
 
   if (fileFaults.length > 0 || environment.faults.length > 0) {
-    throw new UserError(describeFaults(document, fileFaults, environment), { exitCode: 2 });
+    throw new UserError(describeFaults(document, fileFaults, environment, settings), { exitCode: 2 });
   }
   const fileFolder = document === undefined ? cwd : dirname(document.file);
   const config = build(schema, [], (setting, path) => {
@@ -110,15 +110,17 @@ function describeFaults(
   document: SourceDocument | undefined,
   fileFaults: readonly DocumentFault[],
   environment: EnvironmentValues,
+  settings: readonly Setting[],
 ): string {
+  const secret = settings.filter(({ schema }) => schema['x-secret'] === true);
   const count = fileFaults.length + environment.faults.length;
   const inFile =
     document === undefined
       ? ''
-      : formatFaults(fileFaults.map(withoutPassword), {
-          file: document.file,
-          text: withoutPasswords(document.text),
-        });
+      : formatFaults(
+          fileFaults.map((fault) => withoutPassword(fault, secret)),
+          { file: document.file, text: withoutPasswords(withoutSecrets(document, secret)) },
+        );
   const inEnvironment = environment.faults
     .map(
       ({ variable, message, hint }) => `${variable}: ${message}${hint === undefined ? '' : ` (${hint})`}\n`,
@@ -129,10 +131,9 @@ function describeFaults(
 }
 
 /** A hint repeats the value. */
-function withoutPassword(fault: DocumentFault): DocumentFault {
-  return fault.hint !== undefined && /\b(?:password|key)$/.test(fault.path)
-    ? { ...fault, hint: 'text stands in quotes' }
-    : fault;
+function withoutPassword(fault: DocumentFault, secret: readonly Setting[]): DocumentFault {
+  const hidden = /\b(?:password|key)$/.test(fault.path) || secret.some(({ path }) => path.join('.') === fault.path);
+  return fault.hint !== undefined && hidden ? { ...fault, hint: 'text stands in quotes' } : fault;
 }
 
 /** Lines are shown where a fault is; carets stay right as nothing changes its length. */
@@ -142,6 +143,17 @@ function withoutPasswords(text: string): string {
   return text.replace(secrets, (_, key?: string, value?: string, slashes?: string, user?: string) =>
     key === undefined ? `${slashes}${'*'.repeat(user?.length ?? 0)}` : key + '*'.repeat(value?.length ?? 0),
   );
+}
+
+/** The whole value of a setting that is one secret, wherever it stands, in stars of the same length. */
+function withoutSecrets(document: SourceDocument, secret: readonly Setting[]): string {
+  const values = secret
+    .map(({ path }) => valueAt(document.value, path))
+    .filter((value) => typeof value === 'string' || typeof value === 'number')
+    .map(String);
+  return values
+    .filter((value) => value !== '')
+    .reduce((hidden, value) => hidden.replaceAll(value, '*'.repeat(value.length)), document.text);
 }
 
 function build(

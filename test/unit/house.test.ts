@@ -19,6 +19,7 @@ const allowed: Record<string, readonly string[]> = {
 const vendorFiles: Record<string, readonly string[]> = {
   '@aws-sdk/client-s3': ['core/object-store/s3.ts'],
   bullmq: ['core/queue/bullmq.ts'],
+  ioredis: ['core/redis/connect-redis.ts'],
   dockerode: ['builder/engines/docker.ts'],
   'nginx-conf': ['cache-proxy/nginx/render.ts'],
   'fs-native-extensions': ['core/object-store/locks.ts'],

@@ -128,7 +128,9 @@ describe('brickyard.yaml', () => {
     [{ BRICKYARD_STORE_S3_PREFIX: 'a/../b' }, /may hold letters, digits/],
     [{ BRICKYARD_STORE_S3_STORAGE_CLASS: 'DEEP_ARCHIVE' }, /blobs must be readable at once/],
     [{ BRICKYARD_STORE_S3_BUCKET: 'b' }, /must have at least 3 characters/],
-    [{ BRICKYARD_REDIS_URL: 'redis://:secret@x' }, /Redis is not used in this version/],
+    [{ BRICKYARD_REDIS_URL: 'http://:secret@x' }, /must be an address such as redis:/],
+    [{ BRICKYARD_REDIS_URL: 'redis://:secret@x/0?family=6' }, /must end with the number of the database/],
+    [{ BRICKYARD_REDIS_PREFIX: 'a:b' }, /may hold letters/],
     [{ BRICKYARD_STORE_TYPE: 'disk' }, /must be filesystem/],
     [{ BRICKYARD_AUTH_RULES: 'alice' }, /must be a list/],
     [
@@ -152,6 +154,26 @@ describe('brickyard.yaml', () => {
 
     expect(text).toMatch(message);
     expect(text).not.toContain('secret');
+  });
+
+  it('takes the address of Redis from the file, a variable or a file of its own', async () => {
+    const secret = join(folder.path, 'redis-url');
+    await writeFile(secret, 'rediss://user:p%40ss@[::1]:7/3\n');
+
+    expect((await withFile('redis: {url: redis://redis}')).redis).toEqual({
+      url: 'redis://redis',
+      prefix: 'brickyard',
+    });
+    expect(readConfig({ env: { BRICKYARD_REDIS_URL_FILE: secret }, cwd: '/x' }).redis.url).toContain(
+      '[::1]:7',
+    );
+  });
+
+  it('does not show what may be a password of Redis', async () => {
+    const error = await withFile('redis: {url: "secret@redis:6379"}').catch((cause: unknown) => cause);
+
+    expect((error as UserError).message).toMatch(/brickyard\.yaml:1:14 .*must be an address such as redis:/);
+    expect((error as UserError).message).not.toContain('secret');
   });
 
   it('tells all faults at once, with file, line, column and the line itself', async () => {

@@ -49,6 +49,19 @@ describe('loadConfig', () => {
     expect(() => load({ T_KEY_FILE: file })).toThrow(/T_KEY_FILE: must have at least 3 characters$/);
   });
 
+  it.each(['key: zq', 'key: "zq" # zq', 'limits: {maxSizeMb: x}\nkey: zq', '{key: zq, nothing: 1}'])(
+    'the line of a fault does not show the secret in it: %s',
+    async (text) => {
+      const path = join(folder.path, 'secret.yaml');
+      await writeFile(path, text);
+
+      const loading = () => loadConfig({ schema, env: {}, prefix: 'T_', file: { path, required: true } });
+
+      expect(loading).toThrow(/secret\.yaml:\d+:\d+ /);
+      expect(loading).not.toThrow(/zq/);
+    },
+  );
+
   it('other variables and other prefixes are not looked at', () => {
     expect(load({ PATH: '/bin', TX: '1' }).limits.maxSizeMb).toBe(5);
     expect(
