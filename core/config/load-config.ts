@@ -132,7 +132,8 @@ function describeFaults(
 
 /** A hint repeats the value. */
 function withoutPassword(fault: DocumentFault, secret: readonly Setting[]): DocumentFault {
-  const hidden = /\b(?:password|key)$/.test(fault.path) || secret.some(({ path }) => path.join('.') === fault.path);
+  const hidden =
+    /\b(?:password|key)$/.test(fault.path) || secret.some(({ path }) => path.join('.') === fault.path);
   return fault.hint !== undefined && hidden ? { ...fault, hint: 'text stands in quotes' } : fault;
 }
 
