@@ -2,141 +2,164 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { EventBus } from '../events.ts';
 import type { ObjectStore } from '../object-store/object-store.ts';
+import type { ChannelListener, DispatchChannel } from './dispatch-channel.ts';
+import type { DispatchPolicy } from './dispatch-policy.ts';
+import { createDispatcher } from './dispatcher.ts';
+import { takenUp } from './job-changes.ts';
 import type { JobKeys } from './job-keys.ts';
 import type { JobHandler, JobWorker, WorkOptions } from './job-queue.ts';
-import { createLeaseWatch } from './lease-watch.ts';
-import { ended, type JobRun, leaseOf, MAX_STRIKES, runJob } from './run-job.ts';
+import { parseQueueEvent, type QueueEvent, stateEvent } from './queue-event.ts';
+import { type JobRun, runJob } from './run-job.ts';
 import { isTerminal, readJob, type StoredJob, type VersionedJob, writeJob } from './stored-job.ts';
 import type { WorkerDirectory } from './worker-directory.ts';
-
-/** A marker without a record is an `add` that died, or one that is about to write its record. */
-const ORPHAN_MS = 60 * 60 * 1000;
 
 export interface WorkerOptions {
   readonly store: ObjectStore;
   readonly keys: JobKeys;
   readonly events: EventBus;
+  readonly channel: DispatchChannel;
+  readonly directory: WorkerDirectory;
+  readonly policy: DispatchPolicy;
   readonly owner: string;
+  readonly isGone: (owner: string) => boolean;
   readonly now: () => number;
   readonly leaseMs: number;
   readonly pollMs: number;
   readonly retryMs: number;
   readonly onError: (error: unknown) => void;
-  readonly directory: WorkerDirectory;
 }
 
-/** Takes jobs from the oldest to the newest: at once when told of one, and by looking every `pollMs`. */
+/** What was released to this worker beyond its slots and waits here. The dispatcher releases less. */
+const mostPending = 200;
+/** A job that was announced, and that no dispatcher has released so much later, is taken by whoever has a free slot. Milliseconds. */
+const patienceMs = 150;
+
+/** Takes jobs that the dispatcher releases to it, be that in this process or in another; and announced ones when none dispatches. */
 export function createEmbeddedWorker(
   options: WorkerOptions,
   handler: JobHandler,
   { concurrency, labels = {} }: WorkOptions,
 ): JobWorker {
-  const { store, keys, events, now, directory } = options;
+  const { store, keys, events, now, directory, onError } = options;
   const ownId = workerId(options.owner);
+  const running = new Map<string, JobRun>();
+  /** Being taken up. */
+  const claiming = new Map<string, Promise<void>>();
+  const pending = new Map<string, () => void>();
+  const announced = new Map<string, NodeJS.Timeout>();
+  const shutdown = new AbortController();
   let slots = concurrency;
   let reason: string | undefined;
-  const running = new Map<string, JobRun>();
-  const leases = createLeaseWatch(options);
-  const shutdown = new AbortController();
-  let wanted = false;
-  let scanning: Promise<void> | undefined;
+  let listener: ChannelListener | undefined;
   let closing: Promise<void> | undefined;
 
-  const wake = (): void => {
-    wanted = true;
-    scanning ??= scanWhileWanted().finally(() => {
-      scanning = undefined;
-      if (wanted && !shutdown.signal.aborted) wake();
-    });
-  };
-  async function scanWhileWanted(): Promise<void> {
-    while (wanted && !shutdown.signal.aborted) {
-      wanted = false;
-      try {
-        await scan();
-      } catch (error) {
-        options.onError(error);
-      }
+  const hasSlot = (): boolean => running.size + claiming.size < slots && !shutdown.signal.aborted;
+
+  /** Takes the job up when it still waits; later, where all slots are taken. Resolves when that is decided. */
+  async function offer(id: string): Promise<void> {
+    if (running.has(id) || claiming.has(id) || pending.has(id)) return;
+    if (!hasSlot()) {
+      if (pending.size >= mostPending || shutdown.signal.aborted) return;
+      await new Promise<void>((resolve) => pending.set(id, resolve));
+      if (!hasSlot()) return;
     }
-  }
-  async function scan(): Promise<void> {
-    let startAfter: string | undefined;
-    do {
-      const page = await store.list({
-        prefix: keys.openPrefix,
-        limit: 100,
-        ...(startAfter !== undefined && { startAfter }),
+    const claimed = claim(id)
+      .catch(onError)
+      .finally(() => {
+        claiming.delete(id);
+        takeNext();
       });
-      for (const { key, modified } of page.objects) {
-        if (running.size >= slots || shutdown.signal.aborted) return;
-        const id = keys.idOfOpen(key);
-        if (running.has(id)) continue;
-        try {
-          await consider(id, modified);
-        } catch (error) {
-          // One damaged record must not keep all others from being found.
-          options.onError(error);
-        }
-      }
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    claiming.set(id, claimed);
+    await claimed;
   }
 
-  async function consider(id: string, markedAt: Date): Promise<void> {
+  function takeNext(): void {
+    const [first] = pending;
+    if (first === undefined || !hasSlot()) return;
+    pending.delete(first[0]);
+    first[1]();
+  }
+
+  /** The dispatcher will find others for them. */
+  function dropPending(): void {
+    for (const decide of pending.values()) decide();
+    pending.clear();
+  }
+
+  async function claim(id: string): Promise<void> {
     const found = await readJob(store, keys.record(id));
-    if (found === undefined) {
-      if (now() - markedAt.getTime() > ORPHAN_MS) await removeOrphan(id);
+    if (found?.job.state !== 'queued') {
+      // Whoever released it does not know that yet.
+      if (found !== undefined) events.publish(keys.topic, stateEvent(found.job));
       return;
     }
-    const { job } = found;
-    if (isTerminal(job.state)) {
-      await store.delete(keys.open(id));
-      return;
-    }
-    const died = job.state === 'running';
-    if (died ? !leases.ranOut(found) : job.notBefore !== undefined && Date.parse(job.notBefore) > now())
-      return;
-    const next = takeUp(job, died, { ...options, worker: ownId });
+    const { owner, leaseMs } = options;
+    const next = takenUp(found.job, { owner, worker: ownId, now: now(), leaseMs });
     const written = await writeJob(store, keys.record(id), next, found);
-    if (written === undefined) return;
-    leases.forget(id);
-    if (isTerminal(next.state)) await settle(next);
-    else start(written);
+    if (written !== undefined) start(written);
   }
 
   function start(taken: VersionedJob): void {
     const { id } = taken.job;
     const run = runJob({ ...options, key: keys.record(id), shutdown: shutdown.signal }, taken, handler);
     const done = run.done
-      .then((job) => job && settle(job))
-      .catch(options.onError)
+      .finally(() => running.delete(id))
+      .then((job) => (job === undefined ? undefined : settle(job)))
+      .catch(onError)
       .finally(() => {
-        running.delete(id);
-        wake();
+        dispatcher.wake();
+        takeNext();
       });
     running.set(id, { look: run.look, done: done.then(() => undefined) });
-    events.publish(keys.topic, { id, state: 'running' });
+    events.publish(keys.topic, stateEvent(taken.job));
   }
 
+  /** Tells of it first: whoever waits for the slot or the job need not wait for the deletion as well. */
   async function settle(job: StoredJob): Promise<void> {
+    events.publish(keys.topic, stateEvent(job));
     if (isTerminal(job.state)) await store.delete(keys.open(job.id));
-    events.publish(keys.topic, { id: job.id, state: job.state });
   }
 
-  /** The record may be written right between the look and the deletion: look again, and `add` looks from its side. */
-  async function removeOrphan(id: string): Promise<void> {
-    await store.delete(keys.open(id));
-    const found = await readJob(store, keys.record(id));
-    if (found !== undefined && !isTerminal(found.job.state)) await store.put(keys.open(id), Buffer.alloc(0));
+  function onEvent({ id, state, job }: QueueEvent): void {
+    if (state === 'cancelling') running.get(id)?.look();
+    if (state !== 'queued') {
+      clearTimeout(announced.get(id));
+      announced.delete(id);
+    } else if (job?.attempts === 0 && !dispatcher.leading && !isBackground(job.lane)) {
+      if (!hasSlot() || announced.size >= slots || announced.has(id)) return;
+      // Not all at the same moment: each of them reads the record.
+      const wait = patienceMs * (1 + Math.random());
+      announced.set(
+        id,
+        setTimeout(() => {
+          announced.delete(id);
+          if (hasSlot()) void offer(id);
+        }, wait),
+      );
+    }
   }
 
-  const unsubscribe = events.subscribe(keys.topic, (message) => {
-    if (typeof message !== 'object' || message === null || !('state' in message)) return;
-    if (message.state === 'queued') wake();
-    if (message.state === 'cancelling' && typeof message.id === 'string') running.get(message.id)?.look();
+  function isBackground(lane: string | undefined): boolean {
+    return options.policy.lanes.some(({ name, background }) => name === lane && background);
+  }
+
+  const dispatcher = createDispatcher({
+    ...options,
+    local: { id: ownId, slots: () => (shutdown.signal.aborted ? 0 : slots), offer: (id) => void offer(id) },
+    // What this process releases to itself needs no channel, and looking into it costs requests.
+    onLeading(leading) {
+      if (leading) stopListening();
+      else listen();
+    },
   });
-  const timer = setInterval(wake, options.pollMs);
-  wake();
+
+  function listen(): void {
+    if (!shutdown.signal.aborted) listener ??= options.channel.listen(ownId, offer);
+  }
+  function stopListening(): void {
+    listener?.close().catch(onError);
+    listener = undefined;
+  }
 
   let saying = Promise.resolve();
   /** One after the other: an older word must not overwrite a newer one. */
@@ -145,6 +168,7 @@ export function createEmbeddedWorker(
       .then(() =>
         directory.say({
           id: ownId,
+          owner: options.owner,
           slots,
           busy: running.size,
           ...(reason === undefined ? {} : { reason }),
@@ -152,47 +176,58 @@ export function createEmbeddedWorker(
           at: new Date(now()).toISOString(),
         }),
       )
-      .catch(options.onError);
+      .catch(onError);
   };
   const beat = setInterval(say, options.leaseMs / 3);
+  const unsubscribe = events.subscribe(keys.topic, (message) => {
+    const event = parseQueueEvent(message);
+    if (event !== undefined) onEvent(event);
+  });
+  listen();
   say();
+
+  async function close(): Promise<void> {
+    shutdown.abort();
+    clearInterval(beat);
+    unsubscribe();
+    for (const timer of announced.values()) clearTimeout(timer);
+    dropPending();
+    stopListening();
+    await Promise.all(claiming.values());
+    await Promise.all([...running.values()].map((run) => run.done));
+    await dispatcher.close();
+    await saying;
+    await directory.remove(ownId).catch(onError);
+  }
 
   return {
     id: ownId,
     setSlots(most, why) {
       slots = most;
       reason = why;
+      if (slots === 0) dropPending();
       say();
-      wake();
+      dispatcher.wake();
+      takeNext();
     },
     async drain(signal) {
       slots = 0;
       reason = 'it takes no more jobs, as it is about to stop';
+      dropPending();
       say();
-      await scanning;
+      await Promise.all(claiming.values());
       const left = new AbortController();
       const stop = (): void => left.abort();
       signal?.addEventListener('abort', stop);
       if (signal?.aborted === true) stop();
-      while (running.size > 0 && !left.signal.aborted) {
-        // A job that was handed back or retried elsewhere is gone from here as well.
-        const waited = delay(60_000, undefined, { signal: left.signal, ref: false }).catch(() => {});
-        await Promise.race([...[...running.values()].map((run) => run.done), waited]);
-      }
+      const over = delay(2 ** 31 - 1, undefined, { signal: left.signal, ref: false }).catch(() => {});
+      // A job that was handed back or is retried elsewhere is gone from here as well.
+      await Promise.race([Promise.all([...running.values()].map((run) => run.done)), over]);
       signal?.removeEventListener('abort', stop);
       left.abort();
     },
     close() {
-      closing ??= (async () => {
-        clearInterval(timer);
-        clearInterval(beat);
-        unsubscribe();
-        shutdown.abort();
-        await scanning;
-        await Promise.all([...running.values()].map((run) => run.done));
-        await saying;
-        await directory.remove(ownId).catch(options.onError);
-      })();
+      closing ??= close();
       return closing;
     },
   };
@@ -201,31 +236,10 @@ export function createEmbeddedWorker(
 /** Each start of a worker has its own: what was said of a dead one must not count for its successor. */
 function workerId(owner: string): string {
   const name = owner
+    .split(':', 2)
+    .join('-')
     .replaceAll(/[^0-9A-Za-z_.-]/g, '-')
     .replace(/^[^0-9A-Za-z]+/, '')
     .slice(0, 80);
   return `${name === '' ? 'worker' : name}-${randomUUID().slice(0, 8)}`;
-}
-
-/** The record of a job that is taken up now, or that ends here because it was cancelled or has killed too many workers. */
-function takeUp(
-  job: StoredJob,
-  died: boolean,
-  { owner, now, leaseMs, worker }: WorkerOptions & { readonly worker: string },
-): StoredJob {
-  const strikes = job.strikes + (died ? 1 : 0);
-  if (job.cancelReason !== undefined) return { ...ended(job, 'cancelled', now()), error: job.cancelReason };
-  if (strikes >= MAX_STRIKES) {
-    const error = `workers died or lost contact ${strikes} times while they ran this job`;
-    return { ...ended(job, 'failed', now()), strikes, error };
-  }
-  const { notBefore: _, error: __, ...rest } = job;
-  const next = { ...rest, strikes, fence: job.fence + 1, attempts: job.attempts + 1 };
-  return {
-    ...next,
-    state: 'running',
-    worker,
-    startedAt: job.startedAt ?? new Date(now()).toISOString(),
-    lease: { ...leaseOf(next, now() + leaseMs), owner },
-  };
 }

@@ -1,9 +1,15 @@
 import type { EventBus } from '../events.ts';
 import type { ObjectStore } from '../object-store/object-store.ts';
+import { isProcessGone, processIdentity } from '../process-identity.ts';
+import type { DispatchChannel } from './dispatch-channel.ts';
+import { type DispatchPolicy, plainPolicy } from './dispatch-policy.ts';
+import { readWaiting } from './dispatcher-lease.ts';
 import { createEmbeddedWorker } from './embedded-worker.ts';
 import { createJobKeys, isJobId } from './job-keys.ts';
 import type { JobQueue, JobRecord } from './job-queue.ts';
+import { stateEvent } from './queue-event.ts';
 import { ended } from './run-job.ts';
+import { createStoreChannel } from './store-channel.ts';
 import { isTerminal, publicRecord, readJob, type StoredJob, writeJob } from './stored-job.ts';
 import { createWorkerDirectory } from './worker-directory.ts';
 
@@ -12,8 +18,12 @@ export interface EmbeddedQueueOptions {
   /** Ends in `/`; records lie at `<prefix><id>`, markers below `queue/` and `queue-order/`. */
   readonly prefix: string;
   readonly events: EventBus;
-  /** Names this process in leases, for people. */
-  readonly owner: string;
+  /** Names this process in leases; default and best: process-identity.ts, by which others see that it is gone. */
+  readonly owner?: string;
+  /** How workers are shared out; default: one lane, tenants take turns. */
+  readonly policy?: DispatchPolicy;
+  /** Carries released jobs to workers in other processes; default: the store itself. */
+  readonly channel?: DispatchChannel;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   /** How long a worker may be silent before another takes its job; renewed at a third. Default 15 s. */
@@ -35,7 +45,9 @@ export function createEmbeddedQueue(options: EmbeddedQueueOptions): JobQueue {
   const keys = createJobKeys(options.prefix);
   const now = options.now ?? Date.now;
   const leaseMs = options.leaseMs ?? 15_000;
-  const directory = createWorkerDirectory({ store, keys, leaseMs });
+  const pollMs = options.pollMs ?? 1000;
+  const onError = options.onError ?? (() => {});
+  const directory = createWorkerDirectory({ store, keys, events, leaseMs });
 
   return {
     async add({ id, payload, tenant, lane, group, sequence, affinity }) {
@@ -65,7 +77,7 @@ export function createEmbeddedQueue(options: EmbeddedQueueOptions): JobQueue {
       }
       // A worker that took the marker for an orphan's may have removed it before the record was there.
       if ((await store.head(keys.open(id))) === undefined) await store.put(keys.open(id), empty);
-      events.publish(keys.topic, { id, state: 'queued' });
+      events.publish(keys.topic, stateEvent(job));
       return publicRecord(job);
     },
 
@@ -107,16 +119,14 @@ export function createEmbeddedQueue(options: EmbeddedQueueOptions): JobQueue {
             : { ...job, cancelReason: reason };
         if ((await writeJob(store, key, next, found)) === undefined) continue;
         if (isTerminal(next.state)) await store.delete(keys.open(id));
-        events.publish(keys.topic, { id, state: isTerminal(next.state) ? next.state : 'cancelling' });
+        events.publish(keys.topic, isTerminal(next.state) ? stateEvent(next) : { id, state: 'cancelling' });
         return publicRecord(next);
       }
     },
 
     workers: async () => (await directory.look()).live,
 
-    async waiting() {
-      return undefined;
-    },
+    waiting: () => readWaiting(store, keys.dispatcher),
 
     work: (handler, work) =>
       createEmbeddedWorker(
@@ -125,12 +135,15 @@ export function createEmbeddedQueue(options: EmbeddedQueueOptions): JobQueue {
           keys,
           events,
           now,
-          owner: options.owner,
-          leaseMs,
+          channel: options.channel ?? createStoreChannel({ store, keys, events, pollMs, onError }),
           directory,
-          pollMs: options.pollMs ?? 1000,
+          policy: options.policy ?? plainPolicy,
+          owner: options.owner ?? processIdentity(),
+          isGone: isProcessGone,
+          leaseMs,
+          pollMs,
           retryMs: options.retryMs ?? 1000,
-          onError: options.onError ?? (() => {}),
+          onError,
         },
         handler,
         work,

@@ -21,6 +21,8 @@ export interface JobKeys {
   /** What each worker last said of itself. */
   readonly workersPrefix: string;
   worker(id: string): string;
+  /** Topic of what they say. */
+  readonly workersTopic: string;
   /** Who decides which job is next, and what waits. */
   readonly dispatcher: string;
 }
@@ -52,6 +54,7 @@ export function createJobKeys(prefix: string): JobKeys {
     releasedTopic: `queue/${name}/released`,
     workersPrefix,
     worker: (id) => `${workersPrefix}${checked(id)}`,
+    workersTopic: `queue/${name}/workers`,
     dispatcher: `queue/${name}-dispatcher`,
   };
 }

@@ -65,6 +65,8 @@ export interface WorkOptions {
 
 export interface WorkerInfo {
   readonly id: string;
+  /** Names its process, as in leases. */
+  readonly owner: string;
   /** Jobs that it takes at once; 0 while it takes none. */
   readonly slots: number;
   readonly busy: number;

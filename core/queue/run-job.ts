@@ -11,8 +11,6 @@ export interface RunOptions {
   readonly store: ObjectStore;
   readonly key: string;
   readonly leaseMs: number;
-  /** Before the second attempt; doubled before each further one. */
-  readonly retryMs: number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** Aborted when this worker closes. */
@@ -120,12 +118,12 @@ export function ended(
   state: Exclude<JobState, 'queued' | 'running'>,
   now: number,
 ): StoredJob {
-  const { lease: _, notBefore: __, cancelReason: ___, error: ____, ...rest } = job;
+  const { lease: _, cancelReason: __, error: ___, ...rest } = job;
   return { ...rest, state, finishedAt: new Date(now).toISOString() };
 }
 
 function afterError(job: StoredJob, error: unknown, stop: Stop | undefined, options: RunOptions): StoredJob {
-  const { now, retryMs } = options;
+  const { now } = options;
   const text = error instanceof Error ? error.message : String(error);
   if (job.cancelReason !== undefined) return { ...ended(job, 'cancelled', now()), error: job.cancelReason };
   const { lease: _, ...waiting } = job;
@@ -134,6 +132,5 @@ function afterError(job: StoredJob, error: unknown, stop: Stop | undefined, opti
   if (error instanceof JobFailed) return { ...ended(job, 'failed', now()), error: text };
   const strikes = job.strikes + 1;
   if (strikes >= MAX_STRIKES) return { ...ended(job, 'failed', now()), strikes, error: text };
-  const notBefore = new Date(now() + retryMs * 2 ** (strikes - 1)).toISOString();
-  return { ...waiting, state: 'queued', strikes, notBefore, error: text };
+  return { ...waiting, state: 'queued', strikes, error: text };
 }

@@ -8,8 +8,6 @@ export interface StoredJob extends JobRecord {
   readonly fence: number;
   /** Faults of the farm so far: errors that were not the job's, workers that died. */
   readonly strikes: number;
-  /** ISO 8601; not to be taken up again before. */
-  readonly notBefore?: string;
   /** Why it is to be cancelled; the worker that holds it does so. */
   readonly cancelReason?: string;
 }
@@ -58,7 +56,7 @@ export async function writeJob(
 
 /** What callers of the queue see. */
 export function publicRecord(job: StoredJob): JobRecord {
-  const { fence: _, strikes: __, notBefore: ___, cancelReason: ____, ...record } = job;
+  const { fence: _, strikes: __, cancelReason: ___, ...record } = job;
   return record;
 }
 

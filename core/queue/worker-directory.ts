@@ -1,10 +1,12 @@
-import type { ListedObject, ObjectStore } from '../object-store/object-store.ts';
+import type { EventBus } from '../events.ts';
+import type { JsonValue, ListedObject, ObjectStore } from '../object-store/object-store.ts';
 import type { JobKeys } from './job-keys.ts';
 import type { WorkerInfo } from './job-queue.ts';
 
 export interface WorkerDirectoryOptions {
   readonly store: ObjectStore;
   readonly keys: JobKeys;
+  readonly events: EventBus;
   /** A worker speaks three times in it, and is gone when it was silent for two of them. Milliseconds. */
   readonly leaseMs: number;
   /** Milliseconds since any moment; never set back. */
@@ -23,7 +25,7 @@ export interface WorkerDirectory {
 const mostWorkers = 1000;
 
 export function createWorkerDirectory(options: WorkerDirectoryOptions): WorkerDirectory {
-  const { store, keys, leaseMs, elapsed = () => performance.now() } = options;
+  const { store, keys, events, leaseMs, elapsed = () => performance.now() } = options;
   let seen = new Map<string, { modified: number; since: number }>();
 
   /** By the store's clock beside the others that speak, and by standing still: machines' clocks differ. */
@@ -38,9 +40,13 @@ export function createWorkerDirectory(options: WorkerDirectoryOptions): WorkerDi
   return {
     async say(worker) {
       const body = Buffer.from(JSON.stringify(worker));
+      events.publish(keys.workersTopic, { ...worker });
       await store.put(keys.worker(worker.id), body, { durability: 'process' });
     },
-    remove: (id) => store.delete(keys.worker(id)),
+    async remove(id) {
+      events.publish(keys.workersTopic, { id, owner: '', slots: 0, busy: 0, labels: {}, at: '' });
+      await store.delete(keys.worker(id));
+    },
     async look() {
       const { objects } = await store.list({ prefix: keys.workersPrefix, limit: mostWorkers });
       const newest = Math.max(0, ...objects.map(({ modified }) => modified.getTime()));
@@ -68,11 +74,16 @@ export function createWorkerDirectory(options: WorkerDirectoryOptions): WorkerDi
 /** A power cut may leave it empty: then its worker, if it lives, writes it again. */
 function parse(body: Buffer): WorkerInfo | undefined {
   try {
-    const info = JSON.parse(body.toString()) as WorkerInfo;
-    return typeof info.id === 'string' && Number.isSafeInteger(info.slots) && Number.isSafeInteger(info.busy)
-      ? info
-      : undefined;
+    return parseWorkerInfo(JSON.parse(body.toString()) as JsonValue);
   } catch {
     return undefined;
   }
+}
+
+/** Undefined: it is of another version of this program. */
+export function parseWorkerInfo(value: JsonValue): WorkerInfo | undefined {
+  const info = value as Partial<WorkerInfo> | null;
+  return typeof info?.id === 'string' && Number.isSafeInteger(info.slots) && Number.isSafeInteger(info.busy)
+    ? (info as WorkerInfo)
+    : undefined;
 }

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { DispatchPolicy } from '../../core/queue/dispatch-policy.ts';
 import {
   JobFailed,
   type JobHandler,
@@ -8,10 +9,25 @@ import {
 } from '../../core/queue/job-queue.ts';
 
 export interface QueueUnderTest {
-  /** Lease 300 ms, retries after 10 ms. Every call gives another view of one queue, as another process would have it. */
+  /**
+   * Lease 300 ms, retries after 10 ms, the lanes of `suitePolicy`. Every call gives another view of one queue, as another process would have it.
+   */
   open(): JobQueue;
   close(): Promise<void> | void;
 }
+
+/** Three lanes, the last of them in the background; jobs wait 200 ms for their favourite worker. */
+export const suitePolicy: DispatchPolicy = {
+  lanes: [
+    { name: 'interactive', weight: 6, share: 1, background: false },
+    { name: 'branch', weight: 3, share: 1, background: false },
+    { name: 'rebuild', weight: 1, share: 0.5, background: true },
+  ],
+  tenantSlots: 0,
+  reserve: 0.2,
+  ageMs: 60_000,
+  preferMs: 200,
+};
 
 /** What every job queue must do within a process; job-queue-processes.test.ts has what takes several. */
 export function jobQueueSuite(name: string, create: () => Promise<QueueUnderTest> | QueueUnderTest): void {
@@ -275,6 +291,144 @@ export function jobQueueSuite(name: string, create: () => Promise<QueueUnderTest
       expect(await until('a', 'succeeded')).toMatchObject({ result: { done: true } });
     });
 
+    it('lets teams take turns, however much one of them has submitted', async () => {
+      for (let index = 0; index < 12; index++) await queue.add({ id: `a${index}`, payload: {}, tenant: 'a' });
+      for (const tenant of ['b', 'c']) await queue.add({ id: tenant, payload: {}, tenant });
+      const order: string[] = [];
+      work(async (job) => {
+        order.push(job.id);
+        return {};
+      });
+
+      await until('b', 'succeeded');
+      await until('c', 'succeeded');
+
+      expect(Math.max(order.indexOf('b'), order.indexOf('c'))).toBeLessThan(4);
+    });
+
+    it('leaves a slot to people while a background lane is full', async () => {
+      for (let index = 0; index < 5; index++)
+        await queue.add({ id: `r${index}`, payload: {}, lane: 'rebuild' });
+      const gate = Promise.withResolvers<void>();
+      const order: string[] = [];
+      work(async (job) => {
+        order.push(job.id);
+        if (job.lane === 'rebuild') await gate.promise;
+        return {};
+      }, 3);
+      await vi.waitFor(() => expect(order).toHaveLength(2));
+
+      await queue.add({ id: 'push', payload: {}, lane: 'interactive' });
+      await until('push', 'succeeded');
+      const began = [...order];
+      gate.resolve();
+
+      expect(began.toSorted()).toEqual(['push', 'r0', 'r1']);
+      for (let index = 0; index < 5; index++) await until(`r${index}`, 'succeeded');
+    });
+
+    it('ends waiting jobs of a group for which a newer one came, and lets the running one go on', async () => {
+      const gate = Promise.withResolvers<void>();
+      const ran: string[] = [];
+      work(async (job) => {
+        ran.push(job.id);
+        if (job.id === 'v1') await gate.promise;
+        return {};
+      });
+      const add = (id: string, sequence: number, group = 'shop main') =>
+        queue.add({ id, payload: {}, group, sequence });
+      await add('v1', 1);
+      await until('v1', 'running');
+      await add('other', 1, 'shop feature');
+      await add('v2', 2);
+      await add('v3', 3);
+
+      const old = await until('v2', 'superseded');
+      gate.resolve();
+      await until('v3', 'succeeded');
+      await until('other', 'succeeded');
+
+      expect(old).toMatchObject({ error: expect.stringContaining('v3') as string, attempts: 0 });
+      expect(old.finishedAt).toBeDefined();
+      expect((await queue.get('v1'))?.state).toBe('succeeded');
+      expect(ran.toSorted()).toEqual(['other', 'v1', 'v3']);
+    });
+
+    it('tries a job again on another worker', async () => {
+      const ran: string[] = [];
+      const both = Promise.withResolvers<void>();
+      let warm = 0;
+      const failOnce: JobHandler = async (job) => {
+        if (job.id.startsWith('warm')) {
+          if (++warm === 2) both.resolve();
+          await both.promise;
+          return {};
+        }
+        ran.push(job.worker ?? '');
+        if (ran.length === 1) throw new Error('the engine went away');
+        return {};
+      };
+      work(failOnce, 1);
+      work(failOnce, 1, opened.open());
+      for (const id of ['warm-1', 'warm-2']) await queue.add({ id, payload: {} });
+      for (const id of ['warm-1', 'warm-2']) await until(id, 'succeeded');
+      await queue.add({ id: 'a', payload: {} });
+
+      await until('a', 'succeeded');
+
+      expect(new Set(ran).size).toBe(2);
+    });
+
+    it('gives jobs of equal affinity to one worker', async () => {
+      const ran = new Map<string, Set<string>>();
+      const handler: JobHandler = async (job) => {
+        const app = job.affinity ?? '';
+        ran.set(app, (ran.get(app) ?? new Set()).add(job.worker ?? ''));
+        return {};
+      };
+      for (let index = 0; index < 3; index++) work(handler, 4, opened.open());
+      await vi.waitFor(async () => expect(await queue.workers()).toHaveLength(3));
+      for (let round = 0; round < 4; round++) {
+        for (const app of ['a', 'b', 'c', 'd']) {
+          const id = `${app}${round}`;
+          await queue.add({ id, payload: {}, affinity: app });
+          await until(id, 'succeeded');
+        }
+      }
+
+      // A worker that answers late loses a job to another.
+      expect([...ran.values()].reduce((sum, workers) => sum + workers.size, 0)).toBeLessThanOrEqual(6);
+    });
+
+    it('counts what waits', async () => {
+      work(forever, 1);
+      await queue.add({ id: 'a', payload: {}, tenant: 'shop' });
+      await until('a', 'running');
+      await queue.add({ id: 'b', payload: {}, tenant: 'shop', lane: 'branch' });
+
+      await vi.waitFor(
+        async () =>
+          expect(await queue.waiting()).toMatchObject({
+            flows: [{ tenant: 'shop', lane: 'branch', jobs: 1 }],
+            jobs: 1,
+            running: 1,
+          }),
+        { timeout: 5_000 },
+      );
+    });
+
+    it('goes on when the worker that dispatches stops', async () => {
+      const first = work(async () => ({}), 1);
+      await queue.add({ id: 'a', payload: {} });
+      await until('a', 'succeeded');
+      work(async () => ({}), 1, opened.open());
+      await first.close();
+
+      await queue.add({ id: 'b', payload: {} });
+
+      await until('b', 'succeeded');
+    });
+
     it('says who works, and with how much', async () => {
       const worker = queue.work(forever, { concurrency: 2, labels: { machine: 'one' } });
       workers.push(worker);
@@ -283,6 +437,7 @@ export function jobQueueSuite(name: string, create: () => Promise<QueueUnderTest
       await vi.waitFor(async () => expect(await queue.workers()).toHaveLength(2));
       expect(await queue.workers()).toContainEqual({
         id: worker.id,
+        owner: expect.any(String) as string,
         slots: 2,
         busy: 0,
         labels: { machine: 'one' },

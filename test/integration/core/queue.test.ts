@@ -6,7 +6,7 @@ import { createEventBus } from '../../../core/events.ts';
 import { createFilesystemStore, type FilesystemStore } from '../../../core/object-store/filesystem.ts';
 import { createEmbeddedQueue } from '../../../core/queue/embedded.ts';
 import type { JobQueue, JobRecord } from '../../../core/queue/job-queue.ts';
-import { jobQueueSuite } from '../../suites/job-queue.ts';
+import { jobQueueSuite, suitePolicy } from '../../suites/job-queue.ts';
 import { createChildPrograms } from './child-program.ts';
 
 jobQueueSuite('the embedded queue over files', () => {
@@ -23,6 +23,7 @@ jobQueueSuite('the embedded queue over files', () => {
         leaseMs: 300,
         pollMs: 50,
         retryMs: 10,
+        policy: suitePolicy,
       }),
     close() {
       store.close();

@@ -18,6 +18,7 @@ function figures(parts: {
 
 const worker = (id: string, slots: number, busy: number): WorkerInfo => ({
   id,
+  owner: 'host:1',
   slots,
   busy,
   labels: {},

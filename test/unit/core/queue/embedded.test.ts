@@ -4,9 +4,9 @@ import { createMemoryStore } from '../../../../core/object-store/memory.ts';
 import { type ObjectStore, ObjectStoreUnavailable } from '../../../../core/object-store/object-store.ts';
 import { createEmbeddedQueue } from '../../../../core/queue/embedded.ts';
 import type { JobQueue, JobWorker } from '../../../../core/queue/job-queue.ts';
-import { jobQueueSuite } from '../../../suites/job-queue.ts';
+import { jobQueueSuite, suitePolicy } from '../../../suites/job-queue.ts';
 
-const settings = { prefix: 'builds/', leaseMs: 300, pollMs: 50, retryMs: 10 };
+const settings = { prefix: 'builds/', leaseMs: 300, pollMs: 50, retryMs: 10, policy: suitePolicy };
 
 jobQueueSuite('the embedded queue', () => {
   const store = createMemoryStore();

@@ -1,15 +1,29 @@
 import { expect, it } from 'vitest';
+import { createEventBus } from '../../../../core/events.ts';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
 import { createJobKeys } from '../../../../core/queue/job-keys.ts';
 import { createWorkerDirectory } from '../../../../core/queue/worker-directory.ts';
 
 const keys = createJobKeys('builds/');
-const worker = (id: string) => ({ id, slots: 2, busy: 1, labels: {}, at: '2026-01-01T00:00:00.000Z' });
+const worker = (id: string) => ({
+  id,
+  owner: 'x',
+  slots: 2,
+  busy: 1,
+  labels: {},
+  at: '2026-01-01T00:00:00.000Z',
+});
 
 function open() {
   const store = createMemoryStore();
   let time = 0;
-  const directory = createWorkerDirectory({ store, keys, leaseMs: 100, elapsed: () => time });
+  const directory = createWorkerDirectory({
+    store,
+    keys,
+    events: createEventBus(),
+    leaseMs: 100,
+    elapsed: () => time,
+  });
   return {
     store,
     directory,
