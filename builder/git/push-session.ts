@@ -47,11 +47,14 @@ export function createPushSession(
     const told = await readUntil(socket, '\n\n', commandLimit);
     if (told === undefined) return;
     const [quarantine = '', ...commands] = told.split('\n');
-    const folder = resolve(quarantine);
-    if (!folder.startsWith(resolve(cache.path(team, app)) + sep))
-      throw new Error('quarantine lies elsewhere');
-    const packFolder = `${folder}/pack`;
-    packs = await listPacks(packFolder);
+    const packFolder = `${resolve(quarantine)}/pack`;
+    // A push that only deletes brings nothing, and git makes no quarantine for it.
+    if (quarantine !== '') {
+      if (!packFolder.startsWith(resolve(cache.path(team, app)) + sep)) {
+        throw new Error('quarantine lies elsewhere');
+      }
+      packs = await listPacks(packFolder);
+    }
     const refs = commands.map((command) => command.slice(zeroId.length * 2 + 2));
     const open: PushIntent = { state: 'open', team, app, refs, nonce: intent };
     await Promise.all([

@@ -93,6 +93,18 @@ describe('git push over smart HTTP', () => {
     ]);
   });
 
+  it('takes a push that only deletes, for which git makes no quarantine', async () => {
+    await using shop = await createWorkshop();
+    await using server = await serveGit({ ...shop, listener: createRecorder() });
+    const work = await createWork(shop.path);
+    const url = `${server.url}/git/team/app.git`;
+    await gitOk(work, 'push', '-q', url, 'main', 'main:refs/heads/gone');
+
+    await gitOk(work, 'push', '-q', url, ':refs/heads/gone');
+
+    expect(await gitOk(work, 'ls-remote', url)).not.toContain('gone');
+  });
+
   it('lets one of two pushes to the same ref win and tells the other to fetch', async () => {
     await using shop = await createWorkshop();
     await using server = await serveGit({ ...shop, listener: createRecorder() });
