@@ -5,13 +5,16 @@ import type { Principal } from '../../core/auth/authorizer.ts';
 import type { Logger } from '../../core/log.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { UserError } from '../../core/user-error.ts';
+import { createRefFetcher } from './fetch-refs.ts';
 import type { GitHost, PushListener } from './git-host.ts';
 import { parseGitPath } from './git-path.ts';
 import { gitEnvironment } from './git-process.ts';
 import { advertisePush, refusedType, runGitService } from './git-service.ts';
 import { openGitTree } from './git-tree.ts';
 import { installHooks } from './hooks.ts';
-import { createCommitImporter, removeAbandonedImports } from './import-commit.ts';
+import { createCommitImporter } from './import-commit.ts';
+import { removeAbandonedImports } from './import-folder.ts';
+import { createRefMover } from './move-refs.ts';
 import { announceOpenIntents } from './push-intents.ts';
 import { createPushSession, type PushSession } from './push-session.ts';
 import { readRefs, type VersionedRefs } from './refs-document.ts';
@@ -48,7 +51,9 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
   const path = process.env['PATH'];
   const environment = gitEnvironment({ hooks, home, ...(path === undefined ? {} : { path }) });
   const cache = createRepositoryCache({ store, directory: options.cacheDir, environment });
-  const importCommit = createCommitImporter({ store, cache, listener, log, directory: imports, environment });
+  const moveRefs = createRefMover({ store, cache, listener, log });
+  const importCommit = createCommitImporter({ store, cache, moveRefs, directory: imports, environment });
+  const fetchRefs = createRefFetcher({ cache, moveRefs, directory: imports, environment });
   /** Requests and pushes under way, waited for on close. */
   const running = new Set<Promise<unknown>>();
   const pushes = new Set<PushSession>();
@@ -64,6 +69,17 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
     running.add(opening);
     void opening.finally(() => running.delete(opening));
     return readRefs(store, team, app);
+  }
+
+  async function whileOpen<T>(work: () => Promise<T>): Promise<T> {
+    if (closed) throw new Error('the server is stopping');
+    const task = work();
+    running.add(task);
+    try {
+      return await task;
+    } finally {
+      running.delete(task);
+    }
   }
 
   async function serve(...[request, response, identity]: Parameters<GitHost['handle']>): Promise<void> {
@@ -150,16 +166,8 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
       const stored = document.refs[ref];
       return stored === undefined ? undefined : { commit: stored.commit, sequence: stored.sequence };
     },
-    async importCommit(target, write) {
-      if (closed) throw new Error('the server is stopping');
-      const task = importCommit(target, write);
-      running.add(task);
-      try {
-        return await task;
-      } finally {
-        running.delete(task);
-      }
-    },
+    importCommit: (target, write) => whileOpen(() => importCommit(target, write)),
+    fetchRefs: (target, source, signal) => whileOpen(() => fetchRefs(target, source, signal)),
     recover: () => announceOpenIntents({ store, listener, log }),
     async close() {
       closed = true;

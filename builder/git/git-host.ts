@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Identity } from '../../core/auth/authenticator.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
+import type { FetchRefs } from './fetch-target.ts';
 import type { ImportCommit } from './import-commit.ts';
 
 /**
@@ -16,6 +17,8 @@ export interface GitHost {
   resolveRef(team: string, app: string, ref: string): Promise<ResolvedRef | undefined>;
   /** Makes one commit of files that did not come by git, durable and announced as a push is, and moves a new ref to it. */
   readonly importCommit: ImportCommit;
+  /** Makes refs what they are in a repository elsewhere, durable and announced as a push is. */
+  readonly fetchRefs: FetchRefs;
   /** Announces again what was pushed but, because a process died, perhaps never reached the listener. */
   recover(): Promise<void>;
   close(): Promise<void>;

@@ -1,17 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Logger } from '../../core/log.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { type CommitWriter, startFastImport } from './fast-import.ts';
-import type { PushListener, RefUpdate } from './git-host.ts';
-import { gitKeys } from './git-keys.ts';
-import { listPacks, storePack } from './packs.ts';
-import type { PushIntent } from './push-intents.ts';
+import type { RefUpdate } from './git-host.ts';
+import { createImportFolder, packsOf } from './import-folder.ts';
+import type { MoveRefs } from './move-refs.ts';
+import { listPacks } from './packs.ts';
 import { toUpdate } from './ref-update.ts';
-import { commitPush, type RefsDocument, readRefs, type StoredRef, zeroId } from './refs-document.ts';
+import { type RefsDocument, readRefs, type StoredRef, zeroId } from './refs-document.ts';
 import type { RepositoryCache } from './repository-cache.ts';
-import { timeOrderedId } from './time-ordered-id.ts';
 
 /** Where a commit of files goes that did not come by git. */
 export interface ImportTarget {
@@ -46,8 +44,6 @@ interface MadeCommit {
 const author = 'brickyard <package@localhost>';
 /** Equal files make an equal commit, whenever they come: 1980-01-01T00:00:01Z, as in layers. */
 const commitSeconds = 315_532_801;
-/** Folders of imports whose process died are removed after this time. Milliseconds. */
-const abandoned = 24 * 60 * 60 * 1000;
 
 /**
  * Makes a commit in a folder of its own, next to hard links of the packs that the repository has: what is there already is not written
@@ -56,18 +52,17 @@ const abandoned = 24 * 60 * 60 * 1000;
 export function createCommitImporter(deps: {
   store: ObjectStore;
   cache: RepositoryCache;
-  listener: PushListener;
-  log: Logger;
+  moveRefs: MoveRefs;
   /** Holds the folders; on the disk of the cache. */
   directory: string;
   environment: Record<string, string>;
 }): ImportCommit {
-  const { store, cache, listener, log, directory, environment } = deps;
+  const { store, cache, moveRefs, directory, environment } = deps;
 
   async function makeCommit(folder: string, target: ImportTarget, write: WriteCommit): Promise<MadeCommit> {
     const { document } = (await cache.open(target.team, target.app, { create: true })) ?? {};
     const known = document?.packs ?? [];
-    await createRepository(folder, packsOf(cache.path(target.team, target.app)), known);
+    await createImportFolder(folder, cache.path(target.team, target.app), known);
     const git = startFastImport({ repository: folder, environment });
     try {
       const { options } = await write(git);
@@ -79,43 +74,16 @@ export function createCommitImporter(deps: {
     }
   }
 
-  /** Objects, intent, then the ref: the order of a push. */
   async function move(target: ImportTarget, made: MadeCommit): Promise<RefUpdate> {
-    const { team, app, ref } = target;
-    const intent = gitKeys.intent(timeOrderedId());
-    const open: PushIntent = { state: 'open', team, app, refs: [ref], nonce: intent };
-    await Promise.all([
-      ...made.packs.map((id) => storePack(store, target, id, packsOf(made.folder))),
-      store.put(intent, Buffer.from(JSON.stringify(open))),
-      linkPacks(packsOf(made.folder), packsOf(cache.path(team, app)), made.packs),
-    ]);
-    const facts = {
-      pusher: target.pusher,
-      options: made.options,
-      packs: made.packs,
-      ids: new Map([[ref, timeOrderedId()]]),
-    };
-    // When it fails, nobody knows whether the ref has moved: the intent stays and is looked into later.
-    const result = await commitPush(store, target, [{ ref, before: zeroId, after: made.commit }], facts);
-    if (result.refusals !== undefined) {
-      await Promise.all([cache.dropPacks(team, app, made.packs), store.delete(intent)]);
-      throw new Error(`the ref of an import was refused: ${result.refusals.get(ref)}`);
-    }
-    const { document } = result.refs;
-    const update = updateOf(target, ref, document.refs[ref] as StoredRef, document);
-    const announced = await listener.accepted([update]).then(
-      () => true,
-      (error: unknown) => {
-        log.error({ err: error, team, app }, 'accepted import could not be announced');
-        return false;
-      },
-    );
-    if (announced) await store.delete(intent).catch(() => {});
-    // Only a cache: whoever reads next brings it up to date if this fails.
-    await cache.update(team, app).catch((error: unknown) => {
-      log.warn({ err: error, team, app }, 'git cache could not be updated');
+    const { ref } = target;
+    const result = await moveRefs({
+      ...target,
+      ...made,
+      commands: [{ ref, before: zeroId, after: made.commit }],
     });
-    return update;
+    const [update] = result.refusals === undefined ? result.updates : [];
+    if (update !== undefined) return update;
+    throw new Error(`the ref of an import was refused: ${result.refusals?.get(ref)}`);
   }
 
   /** The newest ref with this commit and these options that `reuse` takes. */
@@ -141,41 +109,7 @@ export function createCommitImporter(deps: {
   };
 }
 
-/** Removes what imports of dead processes left behind. */
-export async function removeAbandonedImports(directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true });
-  for (const name of await readdir(directory)) {
-    const info = await stat(join(directory, name)).catch(() => undefined);
-    if (info === undefined || Date.now() - info.mtimeMs < abandoned) continue;
-    await rm(join(directory, name), { recursive: true, force: true });
-  }
-}
-
 function updateOf(target: ImportTarget, ref: string, stored: StoredRef, document: RefsDocument): RefUpdate {
   const update = toUpdate(target, ref, stored, document.head);
   return target.host === undefined ? update : { ...update, host: target.host };
-}
-
-function packsOf(repository: string): string {
-  return join(repository, 'objects/pack');
-}
-
-async function createRepository(folder: string, packs: string, known: readonly string[]): Promise<void> {
-  await mkdir(packsOf(folder), { recursive: true });
-  await mkdir(join(folder, 'refs'));
-  await writeFile(join(folder, 'config'), '[core]\n\trepositoryformatversion = 0\n\tbare = true\n');
-  await writeFile(join(folder, 'HEAD'), 'ref: refs/heads/import\n');
-  await linkPacks(packs, packsOf(folder), known);
-}
-
-async function linkPacks(from: string, to: string, ids: readonly string[]): Promise<void> {
-  for (const id of ids) {
-    // The index last: without it git does not see the pack.
-    for (const ending of ['pack', 'idx']) {
-      const name = `pack-${id}.${ending}`;
-      await link(join(from, name), join(to, name)).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'EEXIST') throw error;
-      });
-    }
-  }
 }

@@ -44,6 +44,8 @@ export interface PushFacts {
   readonly packs: readonly string[];
   /** Id per ref that is created or moved. */
   readonly ids: ReadonlyMap<string, string>;
+  /** Where HEAD points from now on, also when that branch is not there; else it stays, or is found out from what is pushed. */
+  readonly head?: string;
 }
 
 /** Per ref: why it was not moved. Empty = all were moved. A push moves all of its refs or none. */
@@ -57,7 +59,10 @@ const maximumRefs = 50_000;
  */
 const keptWorkingTrees = 20;
 const keptPackages = 500;
+/** Of pull requests: whoever opens many pushes out none of the others. */
+const keptChanges = 100;
 const packages = 'refs/brickyard/package-';
+const changes = 'refs/brickyard/pr-';
 const emptyDocument: RefsDocument = { head: 'refs/heads/main', sequence: 0, refs: {}, packs: [] };
 
 /** Errors: the document is damaged. */
@@ -151,7 +156,7 @@ export function applyPush(
   }
   return {
     document: {
-      head: chooseHead(document.head, refs, commands),
+      head: facts.head ?? chooseHead(document.head, refs, commands),
       sequence,
       refs,
       packs: [...new Set([...document.packs, ...facts.packs])],
@@ -194,9 +199,11 @@ function chooseHead(
 
 function dropOldWorkingTrees(refs: Record<string, StoredRef>): void {
   const ours = Object.entries(refs).filter(([ref]) => ref.startsWith('refs/brickyard/'));
+  const isOther = (ref: string): boolean => ref.startsWith(packages) || ref.startsWith(changes);
   for (const [kept, some] of [
-    [keptWorkingTrees, ours.filter(([ref]) => !ref.startsWith(packages))],
+    [keptWorkingTrees, ours.filter(([ref]) => !isOther(ref))],
     [keptPackages, ours.filter(([ref]) => ref.startsWith(packages))],
+    [keptChanges, ours.filter(([ref]) => ref.startsWith(changes))],
   ] as const) {
     const oldest = some.toSorted(([, a], [, b]) => a.sequence - b.sequence);
     for (const [ref] of oldest.slice(0, Math.max(0, some.length - kept))) delete refs[ref];
