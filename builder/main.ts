@@ -30,6 +30,9 @@ import { createPropagation, type Propagation } from './propagate/propagation.ts'
 import { defaultPropagation, type PropagationSettings } from './propagate/settings.ts';
 import { createKeyring } from './secrets/keyring.ts';
 import { createSecretStore, type SecretStore } from './secrets/secret-store.ts';
+import { checkGit } from './triggers/check-git.ts';
+import type { Trigger } from './triggers/trigger.ts';
+import { createTriggerService, type TriggerService } from './triggers/trigger-service.ts';
 
 export interface BuilderDeps {
   readonly store: ObjectStore;
@@ -54,6 +57,8 @@ export interface BuilderDeps {
   readonly protection?: TagProtection;
   /** Of release packages; default 2 GiB, and 8 GiB unpacked. */
   readonly packageLimits?: PackageLimits;
+  /** Repositories elsewhere that are built when a webhook says so; default none. */
+  readonly triggers?: readonly Trigger[];
 }
 
 /** The builder of one process: git and builds for those that answer HTTP, and, after `work`, for the one that builds. */
@@ -70,6 +75,7 @@ export interface Builder {
   readonly packages: PackageService;
   readonly propagation: Propagation;
   readonly secrets: SecretStore;
+  readonly triggers: TriggerService;
   /** Starts taking builds and waves of rebases, `concurrency` at once (default 2), and what a dead process left to do. */
   work(options?: { concurrency?: number; sandbox?: Sandbox }): JobWorker;
   close(): Promise<void>;
@@ -108,6 +114,17 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
     folder: join(deps.cacheDir, 'uploads'),
     ...(deps.packageLimits === undefined ? {} : { limits: deps.packageLimits }),
   });
+  const records = deps.triggers ?? [];
+  if (records.length > 0) await checkGit(log);
+  const triggers = createTriggerService({
+    store,
+    events,
+    log,
+    git,
+    builds,
+    triggers: records,
+    ...(deps.publicUrl === undefined ? {} : { publicUrl: deps.publicUrl }),
+  });
 
   return {
     git,
@@ -116,6 +133,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
     propagation,
     packages,
     secrets,
+    triggers,
     work({ concurrency = 2, sandbox } = {}) {
       const runner = createBuildRunner({
         store,
@@ -169,18 +187,19 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
               resolveRef: (team, app, ref) => git.resolveRef(team, app, ref),
               holder: `${hostname()}:${process.pid}`,
             });
+      const deliveries = triggers.work();
       return {
         ...worker,
         async drain(signal) {
           clearInterval(timer);
           await retention?.close();
           // A wave waits for builds of its own, and another worker goes on with it.
-          await waves.close();
+          await Promise.all([waves.close(), deliveries.close()]);
           await worker.drain(signal);
         },
         async close() {
           clearInterval(timer);
-          await waves.close();
+          await Promise.all([waves.close(), deliveries.close()]);
           await worker.close();
           await counter.close();
         },

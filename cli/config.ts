@@ -19,6 +19,7 @@ import { redisSchema } from './redis-config.ts';
 import { retentionSchema } from './retention-config.ts';
 import { secretsSchema } from './secrets-config.ts';
 import { storeSchema } from './store-config.ts';
+import { triggersSchema } from './trigger-config.ts';
 
 /** Variables with our prefix that are read elsewhere: by commands that talk to a server, and by tests. */
 const otherVariables = ['BRICKYARD_SERVER', 'BRICKYARD_CONFIG', 'BRICKYARD_CREDENTIALS'];
@@ -266,6 +267,8 @@ export const configSchema = Type.Object({
     retention: retentionSchema,
     /** What the commands of builds need and nobody may read. */
     secrets: secretsSchema,
+    /** Repositories elsewhere. */
+    triggers: triggersSchema,
   }),
   log: Type.Object({
     level: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {

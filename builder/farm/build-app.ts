@@ -12,7 +12,7 @@ import type { SourceTree } from '../plan/source-tree.ts';
 import type { SecretStore } from '../secrets/secret-store.ts';
 import type { ArtifactWriter } from './artifact-store.ts';
 import type { AppRecorder } from './build-recorder.ts';
-import { type BuildRequest, repositoryOf } from './build-request.ts';
+import { type BuildRequest, isForkRef, repositoryOf } from './build-request.ts';
 import { createImageRecords } from './image-records.ts';
 import { tagsOfBuild, type WantedTag } from './image-tags.ts';
 import type { CommitPlanner } from './plan-commit.ts';
@@ -229,6 +229,11 @@ function takeRepository({ taken, directory }: AppBuildInput, plan: BuildPlan): v
 
 function checkRights(authorizer: Authorizer, request: BuildRequest, plan: BuildPlan): void {
   if (plan.repository === repositoryOf(request)) return;
+  if (isForkRef(request.ref)) {
+    throw new JobFailed(
+      `appname "${plan.appname}" asks for the image repository ${plan.repository}, and a pull request of a fork gets ${repositoryOf(request)} only`,
+    );
+  }
   const principal = { name: request.pusher, anonymous: request.pusher === 'anonymous' };
   if (authorizer.may(principal, 'push', plan.repository)) return;
   throw new JobFailed(

@@ -45,10 +45,16 @@ export function toPayload(
     sequence,
     defaultBranch,
     pusher,
+    ...(isForkRef(ref) ? { trusted: false } : {}),
     ...(tag === undefined ? {} : { tag }),
     ...(note === undefined ? {} : { package: { ...note } }),
     ...(host === undefined ? {} : { host }),
   };
+}
+
+/** Whether somebody without any right here brought it: pull requests of forks live under names of their own, so nothing on the way can forget it. */
+export function isForkRef(ref: string): boolean {
+  return ref.startsWith('refs/brickyard/pr-');
 }
 
 /** Errors: the payload is of another version or damaged. */

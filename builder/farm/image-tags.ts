@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { BuildRequest } from './build-request.ts';
+import { type BuildRequest, isForkRef } from './build-request.ts';
 
 /** Longer names are cut and get a suffix; a tag may have 128 characters. */
 const longestName = 100;
@@ -37,6 +37,14 @@ export function tagOfRef(ref: string): string {
 /** `commit` is the commit itself also where the ref names a tag object. */
 export function tagsOfBuild(request: BuildRequest, commit: string): ImageTags {
   const owner = `${request.team}/${request.app}`;
+  if (isForkRef(request.ref)) {
+    // Also not the commit's: the same commit may come to a branch, and is built with more rights then.
+    const tag = request.ref.slice('refs/brickyard/'.length);
+    return {
+      moving: request.wave === undefined ? [{ tag, source: `${owner} ${request.ref}` }] : [],
+      fixed: [],
+    };
+  }
   if (request.ref.startsWith('refs/brickyard/') && request.package === undefined) {
     const tag = request.tag ?? 'local';
     return {

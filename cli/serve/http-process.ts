@@ -4,6 +4,7 @@ import { createArtifactRoutes } from '../../builder/http/artifact-routes.ts';
 import { createBaseImageRoutes } from '../../builder/http/base-image-routes.ts';
 import { createBuildRoutes } from '../../builder/http/build-routes.ts';
 import { createGitRoutes } from '../../builder/http/git-routes.ts';
+import { createHookRoutes } from '../../builder/http/hook-routes.ts';
 import { createPackageRoutes } from '../../builder/http/package-routes.ts';
 import { createSecretRoutes } from '../../builder/http/secret-routes.ts';
 import { type Builder, createBuilder } from '../../builder/main.ts';
@@ -108,6 +109,7 @@ export async function startHttpProcess(
     await app.register(createBaseImageRoutes({ propagation: builder.propagation, authenticator, http }));
     await app.register(createPackageRoutes({ ...builder, authenticator, http }));
     await app.register(createSecretRoutes({ ...builder, authenticator, http }));
+    await app.register(createHookRoutes({ triggers: builder.triggers, authenticator, http }));
   }
   registerHome(app, {
     http,

@@ -14,6 +14,7 @@ import type { ServeOptions } from './messages.ts';
 import { openMirrors } from './mirrors.ts';
 import { openStore, type ServerStore } from './open-store.ts';
 import { storeObserver } from './store-metrics.ts';
+import { openTriggers } from './triggers.ts';
 
 /** What every process of a server has: all of them read the same configuration and open the same store. */
 export interface Parts {
@@ -87,7 +88,7 @@ export async function createParts(options: ServeOptions, metrics?: Metrics): Pro
   };
 }
 
-/** What the builder needs beside an event bus. */
+/** What the builder needs beside an event bus. Errors: UserError for a file of a trigger that cannot be read. */
 export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
   const { store, registry, authorizer, log, cacheDir, config, promotion } = parts;
   return {
@@ -102,6 +103,7 @@ export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
     retention: config.builder.retention,
     ...(config.builder.secrets.key === undefined ? {} : { secretsKey: config.builder.secrets.key }),
     protection: promotion,
+    triggers: openTriggers(config),
     ...(config.builder.defaultBase === undefined ? {} : { defaultBase: config.builder.defaultBase }),
   };
 }

@@ -6,11 +6,13 @@ import { createArtifactRoutes } from '../../../builder/http/artifact-routes.ts';
 import { createBaseImageRoutes } from '../../../builder/http/base-image-routes.ts';
 import { createBuildRoutes } from '../../../builder/http/build-routes.ts';
 import { createGitRoutes } from '../../../builder/http/git-routes.ts';
+import { createHookRoutes } from '../../../builder/http/hook-routes.ts';
 import { createPackageRoutes } from '../../../builder/http/package-routes.ts';
 import { createSecretRoutes } from '../../../builder/http/secret-routes.ts';
 import { type Builder, createBuilder } from '../../../builder/main.ts';
 import type { PackageLimits } from '../../../builder/package/package-service.ts';
 import type { PropagationSettings } from '../../../builder/propagate/settings.ts';
+import type { Trigger } from '../../../builder/triggers/trigger.ts';
 import type { Authenticator } from '../../../core/auth/authenticator.ts';
 import { type Authorizer, openAuthorizer } from '../../../core/auth/authorizer.ts';
 import { createOpenAuthenticator } from '../../../core/auth/create-authenticator.ts';
@@ -47,6 +49,8 @@ export async function startFarm(options: {
   propagation?: PropagationSettings;
   packageLimits?: PackageLimits;
   secretsKey?: string;
+  triggers?: readonly Trigger[];
+  publicUrl?: string;
 }): Promise<Farm> {
   const { store, cacheDir, authorizer = openAuthorizer, authenticator = createOpenAuthenticator() } = options;
   const log = createSilentLogger();
@@ -61,6 +65,8 @@ export async function startFarm(options: {
     ...(options.propagation === undefined ? {} : { propagation: options.propagation }),
     ...(options.secretsKey === undefined ? {} : { secretsKey: options.secretsKey }),
     ...(options.packageLimits === undefined ? {} : { packageLimits: options.packageLimits }),
+    ...(options.triggers === undefined ? {} : { triggers: options.triggers }),
+    ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
   });
   const http = createHttpServer({ log, metrics: createMetrics() });
   await http.app.register(createGitRoutes({ git: builder.git, authenticator, http }));
@@ -69,6 +75,7 @@ export async function startFarm(options: {
   await http.app.register(createBaseImageRoutes({ propagation: builder.propagation, authenticator, http }));
   await http.app.register(createPackageRoutes({ ...builder, authenticator, http }));
   await http.app.register(createSecretRoutes({ ...builder, authenticator, http }));
+  await http.app.register(createHookRoutes({ triggers: builder.triggers, authenticator, http }));
   await http.app.listen({ port: 0, host: '127.0.0.1' });
   const worker =
     options.work === false
