@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { cp, mkdir, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { parseAppFile } from '../../../builder/appfile/parse-appfile.ts';
 import { createBaseResolver } from '../../../builder/farm/resolve-base.ts';
 import { planBuild } from '../../../builder/plan/plan-build.ts';
@@ -194,7 +194,7 @@ async function writeContext(options: Omit<SideOptions, 'base' | 'say'>, name: st
   const resolveBase = createBaseResolver(options.registry);
   const { plan } = await planBuild({ appfile, team: 'bench', resolveBase });
   if (plan === undefined) throw new Error('the app has no plan');
-  const context = join(options.scratch, `context-${name}`);
+  const context = join(options.scratch, `context-${name}-${basename(options.app)}`);
   await mkdir(context);
   await writeDockerContext(options.app, context, { plan, host: options.server.host });
   return context;
