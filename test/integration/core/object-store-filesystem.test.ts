@@ -12,15 +12,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createFilesystemStore, type FilesystemStore } from '../../../../core/object-store/filesystem.ts';
-import { createMemoryStore } from '../../../../core/object-store/memory.ts';
+import { createFilesystemStore, type FilesystemStore } from '../../../core/object-store/filesystem.ts';
+import { createMemoryStore } from '../../../core/object-store/memory.ts';
 import {
   type ListOptions,
   type MultipartState,
   PreconditionFailed,
-} from '../../../../core/object-store/object-store.ts';
-import { UserError } from '../../../../core/user-error.ts';
-import { objectStoreSuite } from '../../../suites/object-store.ts';
+} from '../../../core/object-store/object-store.ts';
+import { UserError } from '../../../core/user-error.ts';
+import { objectStoreSuite } from '../../suites/object-store.ts';
 
 const idOf = ({ id }: MultipartState): string => (typeof id === 'string' ? id : '');
 const newRoot = (): string => mkdtempSync(join(tmpdir(), 'brickyard-store-'));
