@@ -15,7 +15,7 @@ import { JobFailed } from '../../../core/queue/job-queue.ts';
 import { type Digest, parseDigest } from '../../../oci/digest.ts';
 import { readTar } from '../../../oci/layer/tar-reader.ts';
 import type { Registry } from '../../../oci/registry.ts';
-import { nodeApp } from '../../e2e/chain-apps.ts';
+import { nodeApp, pythonApp } from '../../e2e/chain-apps.ts';
 import { startDockerd, type TestDockerd } from '../../helpers/dockerd.ts';
 import type { TestImage } from '../../helpers/image.ts';
 import { createBusyboxImage, createPlan, createSource, serveImages } from './docker-fixtures.ts';
@@ -74,6 +74,7 @@ describe("the assembler's image and the engine's build of the generated Dockerfi
   it.each([
     ['the demo', () => readSample('scripts/demo/app')],
     ['the Node app of the chain', () => nodeApp],
+    ['the Python app of the chain', () => pythonApp],
   ])('for %s', async (_, sample) => {
     const sources = sample();
     const planned = await planBuild({
@@ -84,6 +85,23 @@ describe("the assembler's image and the engine's build of the generated Dockerfi
     if (planned.plan === undefined) throw new Error('the sample has no plan');
 
     await expectEqualImages(planned.plan, createSource(sources));
+  });
+
+  it('for an app whose static script changes what is there, also when the engine runs it itself', async () => {
+    const { build: _, ...plan } = richPlan();
+    const script = 'mkdir -p made && cp README.md made/ && rm debug.txt && echo more >> lib/app.jar';
+    const source = createSource({
+      ...files,
+      'debug.txt': 'taken away by the script',
+      'static.sh': { run: `#!/bin/sh\nset -eu\n${script}\n` },
+    });
+
+    for (const engineRuns of [false, true]) {
+      await expectEqualImages({ ...plan, staticScript: 'static.sh' }, source, {
+        sandboxed: true,
+        engineRuns,
+      });
+    }
   });
 
   it('for an app whose build commands leave the whole workspace', async () => {
@@ -182,10 +200,15 @@ async function expectEqualImages(
   options: { sandboxed?: boolean; engineRuns?: boolean } = {},
 ): Promise<void> {
   const context = { signal: new AbortController().signal, log: () => {} };
-  const outputs = async (): Promise<object> =>
-    options.sandboxed === true && plan.build !== undefined
-      ? { outputs: await engine.sandbox.run({ plan, step: plan.build, source }, context) }
-      : {};
+  const outputs = async (): Promise<object> => {
+    const { build: step, staticScript } = plan;
+    if (options.sandboxed !== true) return {};
+    if (step !== undefined) return { outputs: await engine.sandbox.run({ plan, step, source }, context) };
+    if (staticScript === undefined) return {};
+    return {
+      outputs: await engine.sandbox.runScript({ plan: { ...plan, staticScript }, source }, context),
+    };
+  };
   const common = { source, annotations: {}, tags: [] };
 
   const assembled = await createAssembler({ registry }).build(
