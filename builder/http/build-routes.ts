@@ -8,6 +8,7 @@ import {
   buildIdSchema,
   createBuildAccess,
   errorSchema,
+  problem,
   sees,
 } from './build-access.ts';
 import { createLogRoutes } from './log-routes.ts';
@@ -140,6 +141,11 @@ export function createBuildRoutes(options: BuildAccessOptions): FastifyPluginAsy
           },
         },
         async (request, reply) => {
+          // A browser sends a visitor's password along with a request that another site's page makes.
+          if (request.headers['sec-fetch-site'] === 'cross-site') {
+            problem(reply, 403, 'DENIED', 'a page of another site may not do this');
+            return reply;
+          }
           const found = await find(request, reply, 'build');
           if (found === undefined) return reply;
           const { build, identity } = found;

@@ -1,11 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import type { BuildService } from '../../builder/farm/build-service.ts';
 import { type BuildRow, renderHome } from '../../console/page.ts';
-import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
-import { basicChallenge } from '../../core/auth/challenge.ts';
+import type { Authenticator, Identity } from '../../core/auth/authenticator.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { shortRef } from '../text.ts';
+import { registerBuildPage } from './build-page.ts';
+import { identifyVisitor } from './visitor.ts';
 
 const shownRepositories = 60;
 const shownBuilds = 15;
@@ -18,26 +19,14 @@ export interface HomeDeps {
   readonly builds: BuildService | undefined;
 }
 
-/** `/`: the console's start page, with what the visitor may see. */
+/** `/` and `/builds/<id>`: the console, with what the visitor may see. */
 export function registerHome(app: FastifyInstance, deps: HomeDeps): void {
   const { http, authenticator, registryFor, builds } = deps;
+  if (builds !== undefined) registerBuildPage(app, { http, authenticator, builds });
   app.get('/', { schema: { hide: true } }, async (request, reply) => {
     const url = http.origin.publicOrigin(request.raw);
-    let identity: Identity;
-    try {
-      identity = await authenticator.identify(
-        request.headers.authorization,
-        http.origin.address(request.raw),
-      );
-      if (authenticator.required && identity.principal.anonymous) throw new InvalidCredentials('sign in');
-    } catch (error) {
-      if (!(error instanceof InvalidCredentials)) throw error;
-      return reply
-        .code(401)
-        .header('www-authenticate', basicChallenge('brickyard'))
-        .type('text/plain')
-        .send('sign in\n');
-    }
+    const identity = await identifyVisitor(deps, request, reply);
+    if (identity === undefined) return reply;
     const { principal, authorizer } = identity;
     const repositories = await registryFor(identity).listRepositories({ limit: shownRepositories });
     const seen = ((await builds?.list({ limit: 100 })) ?? []).filter(({ request: { team, app: name } }) =>

@@ -39,6 +39,7 @@ describe('the start page', () => {
     expect(html).not.toContain('Nothing is here yet');
     expect(html).toContain('signed in as alice');
     expect(html).toContain('<a href="/api/v1/builds/b1/log">log</a>');
+    expect(html).toContain('<a class="state failed" href="/builds/b1">failed</a>');
     expect(html).toContain('2026-01-02 03:04:05');
     expect(html).toContain('no App.yaml');
     expect(html).toContain('<a href="/v2/team/app/tags/list">team/app</a>');
@@ -68,7 +69,7 @@ describe('the start page', () => {
 
     expect(html).not.toContain('<script');
     // No attribute is left early: behind an equals sign stands one quoted value.
-    expect(html.match(/href="[^"]*"|datetime="[^"]*"/g)).toHaveLength(5);
+    expect(html.match(/href="[^"]*"|datetime="[^"]*"/g)).toHaveLength(7);
     expect(html).toContain('&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;');
   });
 });
