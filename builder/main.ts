@@ -9,6 +9,7 @@ import { createEmbeddedQueue } from '../core/queue/embedded.ts';
 import type { JobWorker, Waiting, WorkerInfo } from '../core/queue/job-queue.ts';
 import type { Registry } from '../oci/registry.ts';
 import { createAppFileParser } from './appfile/parse-appfile.ts';
+import { createDependencyCaches } from './cache/dependency-cache.ts';
 import { createAssembler } from './engines/assembler.ts';
 import type { Sandbox } from './engines/engine.ts';
 import { type BuildService, createBuildService } from './farm/build-service.ts';
@@ -55,6 +56,13 @@ export interface BuilderDeps {
   readonly secretsKey?: string;
   /** Tags that only promotions move; default none. */
   readonly protection?: TagProtection;
+  /** What package managers fetch is kept for the next build; without it it is fetched anew. */
+  readonly dependencyCache?: {
+    /** Bytes of one application's packages of one kind; 0 = nothing is kept. */
+    readonly maxBytes: number;
+    /** Days after which what no build used goes. */
+    readonly unusedDays: number;
+  };
   /** Of release packages; default 2 GiB, and 8 GiB unpacked. */
   readonly packageLimits?: PackageLimits;
   /** Repositories elsewhere that are built when a webhook says so; default none. */
@@ -108,6 +116,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
   });
   const keyring = deps.secretsKey === undefined ? undefined : createKeyring(deps.secretsKey);
   const secrets = createSecretStore({ store, keyring });
+  const caches = createDependencyCaches(store);
   const packages = createPackageService({
     git,
     builds,
@@ -135,6 +144,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
     secrets,
     triggers,
     work({ concurrency = 2, sandbox } = {}) {
+      const { maxBytes = 0, unusedDays = 0 } = deps.dependencyCache ?? {};
       const runner = createBuildRunner({
         store,
         events,
@@ -155,6 +165,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
         }),
         ...(sandbox === undefined ? {} : { sandbox }),
         ...(deps.protection === undefined ? {} : { protection: deps.protection }),
+        ...(maxBytes === 0 ? {} : { caches: { caches, limits: { bytes: maxBytes, entries: 500_000 } } }),
         ...(deps.publicUrl === undefined
           ? {}
           : { publicUrl: deps.publicUrl, publicHost: new URL(deps.publicUrl).host }),
@@ -180,6 +191,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
         deps.retention === undefined
           ? undefined
           : startRetention({
+              also: () => (maxBytes === 0 ? Promise.resolve(0) : caches.sweep({ unusedDays })),
               store,
               log,
               settings: deps.retention,

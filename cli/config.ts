@@ -7,6 +7,7 @@ import { type DeepReadonly, loadConfig } from '../core/config/load-config.ts';
 import type { ValueFault } from '../core/config/settings.ts';
 import { UserError } from '../core/user-error.ts';
 import { parseImageReference } from '../oci/reference.ts';
+import { cacheSchema } from './cache-config.ts';
 import { shippedWord } from './catalog-words.ts';
 import { collectionSchema } from './collection-config.ts';
 import { fault, fitsNginx } from './config-checks.ts';
@@ -265,6 +266,8 @@ export const configSchema = Type.Object({
     propagation: propagationSchema,
     /** How long builds are remembered. */
     retention: retentionSchema,
+    /** What package managers fetched. */
+    cache: cacheSchema,
     /** What the commands of builds need and nobody may read. */
     secrets: secretsSchema,
     /** Repositories elsewhere. */

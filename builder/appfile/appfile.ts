@@ -28,6 +28,7 @@ export interface AppFileBuild {
   readonly commands: readonly string[];
   readonly outputs?: Readonly<Record<string, string>>;
   readonly envs?: Readonly<Record<string, string>>;
+  readonly cache?: false | readonly string[];
   /** Names. */
   readonly secrets?: readonly string[];
   readonly network?: 'none' | 'open';

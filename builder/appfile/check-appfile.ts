@@ -135,6 +135,12 @@ function checkBuild(file: AppFile, report: Report): void {
   checkBase(['build', 'base'], build.base, report);
   checkTimeout(['build'], file.build, report);
   checkEnvironment(['build', 'envs'], build.envs, report);
+  if (Array.isArray(build.cache)) {
+    for (const [index, path] of (build.cache as unknown[]).entries()) {
+      if (typeof path !== 'string' || !hasDots(path)) continue;
+      report(['build', 'cache', index], { code: appFileCodes.path, message: 'the path holds "." or ".."' });
+    }
+  }
   if (!isMap(build.outputs)) return;
   const home = `/home/${file.appname ?? '<appname>'}`;
   for (const [pattern, target] of Object.entries(build.outputs)) {

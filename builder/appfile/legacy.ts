@@ -51,9 +51,7 @@ const legacyEntrypoint: Readonly<Record<string, string>> = {
 };
 
 /** Keys of v1 that this version does not carry out: silently ignoring a secret would be worse than refusing the file. */
-const unsupportedBuild: Readonly<Record<string, string>> = {
-  cache: 'leave it out: dependencies are fetched anew in each build',
-};
+const unsupportedBuild: Readonly<Record<string, string>> = {};
 
 /** Faults for known keys that cannot be built; the schema calls each of them an unknown key, which these replace. */
 export function checkLegacy(document: SourceDocument): DocumentFault[] {

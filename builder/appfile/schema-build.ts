@@ -122,6 +122,22 @@ export const buildSchema = {
       },
     },
     envs: environment('Environment of the commands and of `test`; it does not enter the image.'),
+    cache: {
+      type: ['boolean', 'array'],
+      not: { const: true },
+      minItems: 1,
+      maxItems: 20,
+      uniqueItems: true,
+      items: {
+        type: 'string',
+        maxLength: 256,
+        pattern: '^~/[A-Za-z0-9._@+-]+(?:/[A-Za-z0-9._@+-]+)*/?$',
+        'x-message': 'must be a path below the home directory of the commands, such as ~/.m2',
+      },
+      'x-message': 'must be false or a list of paths such as ~/.m2',
+      description:
+        'What is kept in the home directory of the commands for the next build: paths such as `~/.m2`, or false for nothing. Default: what npm, yarn, pnpm, Maven, Gradle, pip or Go fetched, where their lockfiles are in the source.',
+    },
     secrets,
     ...limits,
   },

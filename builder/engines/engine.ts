@@ -1,5 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Descriptor } from '../../oci/descriptor.ts';
+import type { CacheLimits } from '../cache/cache-archive.ts';
+import type { FoundCache } from '../cache/dependency-cache.ts';
 import type { BuildPlan, BuildStep, TestStep } from '../plan/plan.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
 import type { SecretFinder } from '../secrets/find-secret.ts';
@@ -76,8 +78,23 @@ export interface SandboxInput {
   readonly source: SourceTree;
   /** What the steps' `secrets` name; a name without a value has no file. Undefined = no step gets any. */
   readonly secrets?: StepSecrets;
+  /** Dependencies in $HOME that are kept from build to build; default none. */
+  readonly caches?: readonly HomeCache[];
   /** Takes what the tests left and `test.artifacts` names, also when one of them failed. */
   readonly keep?: (artifacts: readonly TestArtifact[]) => Promise<void>;
+}
+
+/** What package managers keep below $HOME, from one build to the next. A build goes on without it where it cannot be had. */
+export interface HomeCache {
+  /** For people: `npm`. */
+  readonly name: string;
+  /** Below $HOME. */
+  readonly paths: readonly string[];
+  readonly limits: CacheLimits;
+  /** What an earlier build left; undefined = nothing. Errors: ObjectStoreUnavailable. */
+  find(): Promise<FoundCache | undefined>;
+  /** Takes a tar relative to $HOME; returns the bytes that it takes in the store. Undefined: this build leaves nothing to others. */
+  readonly save?: (archive: AsyncIterable<Buffer>, signal: AbortSignal) => Promise<number>;
 }
 
 /** Secrets of one build. */

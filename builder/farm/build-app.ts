@@ -11,6 +11,7 @@ import type { BuildPlan, PlannedBase } from '../plan/plan.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
 import type { SecretStore } from '../secrets/secret-store.ts';
 import type { ArtifactWriter } from './artifact-store.ts';
+import { type BuildCachesDeps, buildCaches } from './build-caches.ts';
 import type { AppRecorder } from './build-recorder.ts';
 import { type BuildRequest, isForkRef, repositoryOf } from './build-request.ts';
 import { createImageRecords } from './image-records.ts';
@@ -30,6 +31,8 @@ export interface AppBuildDeps {
   readonly engine: BuildEngine;
   /** Undefined: no container engine answers, so no commands can run. */
   readonly sandbox?: Sandbox;
+  /** Where dependencies are kept between builds; without it they are fetched anew. */
+  readonly caches?: BuildCachesDeps;
   /** What App.yaml may name under `secrets`. */
   readonly secrets?: SecretStore;
   /** The rules; asked whether a pusher may push to an image repository that is not named like the git repository. */
@@ -158,7 +161,9 @@ export async function buildApp(
 function makeImage(deps: AppBuildDeps, input: AppBuildInput, plan: BuildPlan): Promise<EngineResult> {
   const { context, source, request } = input;
   return withSecrets({ secrets: deps.secrets, request, plan, told: input }, async (secrets, told) => {
-    const outputs = await runSteps(deps.sandbox, { ...input, ...told }, plan, secrets);
+    const caches = deps.caches === undefined ? [] : await buildCaches(deps.caches, { request, plan, source });
+    const given = { caches, ...(secrets === undefined ? {} : { secrets }) };
+    const outputs = await runSteps(deps.sandbox, { ...input, ...told }, plan, given);
     const assembling = performance.now();
     const result = await deps.engine.build(
       {

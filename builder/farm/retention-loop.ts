@@ -8,6 +8,8 @@ export interface RetentionLoopDeps extends RetentionDeps {
   readonly holder: string;
   /** What else is done at each turn, at this time by the store's clock (milliseconds since 1970). */
   readonly onTurn?: (now: number) => Promise<void>;
+  /** What goes by its age too; run in the same turn. Returns how much there was. */
+  readonly also?: () => Promise<number>;
   /** Milliseconds from one run to the next, of all workers together; default six hours. */
   readonly everyMs?: number;
 }
@@ -39,6 +41,8 @@ export function startRetention(deps: RetentionLoopDeps): { close(): Promise<void
         const report = await removeOldBuilds(paced, now, signal);
         if (report.builds + report.logs + report.artifacts > 0)
           deps.log.info({ ...report }, 'removed old builds');
+        const removed = (await deps.also?.()) ?? 0;
+        if (removed > 0) deps.log.info({ removed }, 'removed dependency caches that no build used');
       } catch (error) {
         if (signal.aborted) return;
         deps.log.warn({ err: error }, 'old builds could not be removed; the next run tries again');

@@ -1,12 +1,15 @@
 import type { Readable } from 'node:stream';
 import { JobFailed } from '../../core/queue/job-queue.ts';
-import type { EngineContext, Sandbox, StepSecrets } from '../engines/engine.ts';
+import type { EngineContext, Sandbox, SandboxInput } from '../engines/engine.ts';
 import type { BuildPlan } from '../plan/plan.ts';
 import type { AppBuildInput } from './build-app.ts';
 import type { AppRecorder } from './build-recorder.ts';
 import { formatStep } from './report.ts';
 
 type StepInput = Pick<AppBuildInput, 'source' | 'context' | 'write' | 'artifacts' | 'directory' | 'record'>;
+
+/** What the commands find beside the source. */
+export type StepGifts = Pick<SandboxInput, 'secrets' | 'caches'>;
 
 /**
  * Runs what App.yaml asks to be run: build commands, tests, the static script. Returns the files that the image gets beside those of the commit;
@@ -16,7 +19,7 @@ export async function runSteps(
   sandbox: Sandbox | undefined,
   input: StepInput,
   plan: BuildPlan,
-  secrets?: StepSecrets,
+  given: StepGifts = {},
 ): Promise<Readable | undefined> {
   const { staticScript } = plan;
   if (plan.build === undefined && plan.test === undefined && staticScript === undefined) return undefined;
@@ -25,7 +28,7 @@ export async function runSteps(
       'App.yaml has build:, test: or static: but no container engine answers; start Docker or Podman, or remove them',
     );
   }
-  const outputs = await runCommands(sandbox, input, plan, secrets);
+  const outputs = await runCommands(sandbox, input, plan, given);
   if (staticScript === undefined) return outputs;
   const { source, context, write, record } = input;
   const started = performance.now();
@@ -44,7 +47,7 @@ async function runCommands(
   sandbox: Sandbox,
   { source, context, write, artifacts, directory, record }: StepInput,
   plan: BuildPlan,
-  secrets: StepSecrets | undefined,
+  given: StepGifts,
 ): Promise<Readable | undefined> {
   const { build, test } = plan;
   if (build === undefined && test === undefined) return undefined;
@@ -56,7 +59,7 @@ async function runCommands(
       ...(build === undefined ? {} : { step: build }),
       ...(test === undefined ? {} : { test }),
       source,
-      ...(secrets === undefined ? {} : { secrets }),
+      ...given,
       async keep(kept) {
         const below = directory === '' ? '' : `${directory}/`;
         await artifacts.add(kept.map(({ path, content }) => ({ path: below + path, content })));

@@ -16,6 +16,8 @@ export function explainPlan(plan: BuildPlan, options: { sourceKey?: string } = {
       `${build.base.name}, network ${build.network}, at most ${build.timeoutSeconds} s`,
     ]);
     for (const command of build.commands) rows.push(['  run', oneLine(command)]);
+    if (build.cache === false) rows.push(['  cache', 'none']);
+    else for (const path of build.cache ?? []) rows.push(['  cache', path]);
     for (const name of build.secrets ?? []) rows.push(['  secret', `/run/secrets/${name}`]);
     for (const [from, to] of Object.entries(build.outputs)) rows.push(['  take', `${from} → ${to}`]);
     if (Object.keys(build.outputs).length === 0)

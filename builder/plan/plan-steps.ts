@@ -51,6 +51,7 @@ export async function planSteps(options: {
             base: stepBase,
             ...environment,
             ...secretsOf(build),
+            ...(build.cache === undefined ? {} : { cache: build.cache }),
             commands: build.commands,
             outputs: { ...build.outputs },
             ...limitsOf(build),

@@ -58,6 +58,8 @@ export interface BuildStep {
   readonly environment?: Readonly<Record<string, string>>;
   /** Names of secrets: files under /run/secrets; undefined = none. */
   readonly secrets?: readonly string[];
+  /** Paths below $HOME, as `~/.m2`, that are kept between builds; false = none, undefined = those of the package managers whose lockfiles are there. */
+  readonly cache?: false | readonly string[];
   /** Path or glob in the workspace → absolute path in the image. Empty = the whole workspace enters the image. */
   readonly outputs: Readonly<Record<string, string>>;
   readonly network: 'none' | 'open';

@@ -101,6 +101,7 @@ export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
     packageLimits: config.builder.packages,
     propagation: config.builder.propagation,
     retention: config.builder.retention,
+    dependencyCache: config.builder.cache,
     ...(config.builder.secrets.key === undefined ? {} : { secretsKey: config.builder.secrets.key }),
     protection: promotion,
     triggers: openTriggers(config),

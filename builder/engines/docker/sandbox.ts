@@ -11,6 +11,7 @@ import type { EngineContext, Sandbox, SandboxInput, StepSecrets } from '../engin
 import { type ArtifactLimits, artifactLimits, readArtifacts } from './artifacts.ts';
 import type { BaseImages } from './base-image.ts';
 import type { ContainerApi, Labels } from './container-api.ts';
+import { restoreCaches, saveCaches } from './home-caches.ts';
 import { checkOutputs, type OutputLimits, outputLimits, outputsArchive } from './outputs.ts';
 import { sandboxLabels } from './owner.ts';
 import { type CommandStep, commandsArgv, runCommands } from './run-commands.ts';
@@ -268,7 +269,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     name: 'docker',
 
     async run(input, context) {
-      const { plan, step, test, source, secrets } = input;
+      const { plan, step, test, source, secrets, caches = [] } = input;
       const first = step ?? test;
       if (first === undefined) throw new RangeError('there is nothing to run');
       const place = newPlace(plan, (step?.timeoutSeconds ?? 0) + (test?.timeoutSeconds ?? 0));
@@ -278,6 +279,10 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
         await api.createVolume(place.volume, place.labels);
         let container = await prepare(place, first, secrets, containers, context);
         await putSource(place, container, source, context);
+        const home = `${place.mountPoint}/${homeName}`;
+        const toSave = await restoreCaches(caches, { api, log, container, home, context });
+        const save = () =>
+          saveCaches(toSave, { api, log, container, home, context, finder: secrets?.finder });
         if (step !== undefined) {
           await runCommands(container, { ...step, kind: 'build' }, place.word, {
             api,
@@ -286,6 +291,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
             context,
             masker: secrets?.masker,
           });
+          await save();
           const taking = { plan, finder: secrets?.finder };
           const outputs = await takeOutputs(taking, step, container, context.signal);
           if (test === undefined) return handOut(outputs, containers, place);
@@ -294,6 +300,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
           container = await prepare(place, test, secrets, containers, context);
         }
         if (test !== undefined) await runTests(place, container, { ...input, test }, context);
+        if (step === undefined) await save();
         await cleanUp(containers, place);
         return spooled?.open() ?? Readable.from([tarEnd()], { objectMode: false });
       } catch (error) {

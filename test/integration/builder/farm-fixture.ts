@@ -9,7 +9,7 @@ import { createGitRoutes } from '../../../builder/http/git-routes.ts';
 import { createHookRoutes } from '../../../builder/http/hook-routes.ts';
 import { createPackageRoutes } from '../../../builder/http/package-routes.ts';
 import { createSecretRoutes } from '../../../builder/http/secret-routes.ts';
-import { type Builder, createBuilder } from '../../../builder/main.ts';
+import { type Builder, type BuilderDeps, createBuilder } from '../../../builder/main.ts';
 import type { PackageLimits } from '../../../builder/package/package-service.ts';
 import type { PropagationSettings } from '../../../builder/propagate/settings.ts';
 import type { Trigger } from '../../../builder/triggers/trigger.ts';
@@ -51,6 +51,7 @@ export async function startFarm(options: {
   secretsKey?: string;
   triggers?: readonly Trigger[];
   publicUrl?: string;
+  dependencyCache?: BuilderDeps['dependencyCache'];
 }): Promise<Farm> {
   const { store, cacheDir, authorizer = openAuthorizer, authenticator = createOpenAuthenticator() } = options;
   const log = createSilentLogger();
@@ -63,6 +64,7 @@ export async function startFarm(options: {
     log,
     cacheDir,
     ...(options.propagation === undefined ? {} : { propagation: options.propagation }),
+    ...(options.dependencyCache === undefined ? {} : { dependencyCache: options.dependencyCache }),
     ...(options.secretsKey === undefined ? {} : { secretsKey: options.secretsKey }),
     ...(options.packageLimits === undefined ? {} : { packageLimits: options.packageLimits }),
     ...(options.triggers === undefined ? {} : { triggers: options.triggers }),

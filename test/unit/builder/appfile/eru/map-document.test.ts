@@ -165,7 +165,10 @@ describe('the top of a file of Eru', () => {
   it.each([
     ['port: 80', /^6:1 error E020 port: "port" at the top is of the first weeks/],
     ['commands: [{web: x}]', /^6:1 error E020 commands:/],
-    ['build: {cache: [a], commands: [b]}\nmeta: {a: b}', /^6:9 error E021 build.cache:/],
+    [
+      'build: {cache: [a], commands: [b]}\nmeta: {a: b}',
+      /^6:17 error E013 build.cache\[0\]: must be a path below/,
+    ],
     ['binds: [a]', /^6:1 error E020 binds: must be a map/],
     ['binds: {/a: {ro: true}}', /^6:9 error E020 binds\["\/a"\]: a bind needs its path/],
     ['labels: {a: b}\nmeta: {a: c}', /^7:8 error E020 meta\.a: labels\.a is there too/],

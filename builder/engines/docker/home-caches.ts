@@ -1,0 +1,107 @@
+import type { Logger } from '../../../core/log.ts';
+import { CacheNotKept, cacheArchive } from '../../cache/cache-archive.ts';
+import type { FoundCache } from '../../cache/dependency-cache.ts';
+import { formatBytes, formatDuration } from '../../farm/report.ts';
+import type { SecretFinder } from '../../secrets/find-secret.ts';
+import type { EngineContext, HomeCache } from '../engine.ts';
+import type { ContainerApi } from './container-api.ts';
+import { buildUser } from './workspace.ts';
+
+export interface HomeCachesInput {
+  readonly api: Pick<ContainerApi, 'putArchive' | 'getArchive'>;
+  readonly log: Logger;
+  /** Has the volume with $HOME. */
+  readonly container: string;
+  /** $HOME, which is there. */
+  readonly home: string;
+  readonly context: EngineContext;
+}
+
+/** A cache that is kept when the commands have succeeded. */
+export interface CacheToSave {
+  readonly cache: HomeCache;
+  /** What the commands began with. */
+  readonly restored: FoundCache | undefined;
+}
+
+/**
+ * Lays out what earlier builds have fetched, and tells of it. Returns what is to be kept afterwards: caches of other lockfiles than these. Errors: ContainerApiError and those of
+ * the store in the middle of an archive, which is then forgotten, so that the next attempt does without.
+ */
+export async function restoreCaches(
+  caches: readonly HomeCache[],
+  { api, log, container, home, context }: HomeCachesInput,
+): Promise<readonly CacheToSave[]> {
+  const toSave: CacheToSave[] = [];
+  for (const cache of caches) {
+    const begun = performance.now();
+    let found: FoundCache | undefined;
+    try {
+      found = await cache.find();
+    } catch (error) {
+      // Could not look: nothing is known, so nothing is kept either.
+      log.warn({ err: error, cache: cache.name }, 'a dependency cache could not be looked for');
+      continue;
+    }
+    const archive = await found?.open(context.signal);
+    if (found !== undefined && archive !== undefined) {
+      try {
+        await api.putArchive(container, home, archive, context.signal);
+      } catch (error) {
+        await found.forget().catch(() => {});
+        throw error;
+      }
+      const milliseconds = performance.now() - begun;
+      context.phase?.('restore', milliseconds);
+      const other = found.exact ? '' : ', of other lockfiles';
+      context.log(
+        `cache restored ${formatBytes(found.size)} (${cache.name}${other}) ${formatDuration(milliseconds)}`,
+      );
+    }
+    if (cache.save !== undefined && found?.exact !== true) toSave.push({ cache, restored: found });
+  }
+  return toSave;
+}
+
+/** Keeps what the commands have left in $HOME. A build does not fail by it. */
+export async function saveCaches(
+  caches: readonly CacheToSave[],
+  input: HomeCachesInput & { readonly finder?: SecretFinder | undefined },
+): Promise<void> {
+  const { log, home, container, context, finder } = input;
+  for (const { cache, restored } of caches) {
+    const begun = performance.now();
+    const folders = cache.paths.map((path) => ({ path, open: () => openFolder(input, `${home}/${path}`) }));
+    try {
+      const archive = cacheArchive(folders, { owner: buildUser, limits: cache.limits, finder });
+      const size = await cache.save?.(archive, context.signal);
+      const milliseconds = performance.now() - begun;
+      if (size !== undefined)
+        context.log(`cache saved ${formatBytes(size)} (${cache.name}) ${formatDuration(milliseconds)}`);
+    } catch (error) {
+      if (context.signal.aborted) throw error;
+      if (!(error instanceof CacheNotKept)) {
+        log.warn({ err: error, container, cache: cache.name }, 'a dependency cache could not be kept');
+        context.log(`the cache (${cache.name}) could not be kept`);
+        continue;
+      }
+      if (error.reason === 'empty') continue;
+      context.log(`the cache (${cache.name}) is not kept: ${error.message}`);
+      // It only ever grows from build to build: the next one begins anew.
+      if (error.reason === 'too large') await restored?.forget().catch(() => {});
+    }
+  }
+}
+
+async function openFolder(
+  { api, container, context }: HomeCachesInput,
+  path: string,
+): Promise<AsyncIterable<Uint8Array> | undefined> {
+  try {
+    return await api.getArchive(container, path, context.signal);
+  } catch (error) {
+    const { cause } = error as { cause?: { statusCode?: number } };
+    if (cause?.statusCode === 404) return undefined;
+    throw error;
+  }
+}
