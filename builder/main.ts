@@ -211,7 +211,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
         },
         async close() {
           clearInterval(timer);
-          await Promise.all([waves.close(), deliveries.close()]);
+          await Promise.all([retention?.close(), waves.close(), deliveries.close()]);
           await worker.close();
           await counter.close();
         },

@@ -17,7 +17,7 @@ export interface BuildCounterDeps {
   /** Names this start of the worker: no other one writes under it. */
   readonly worker: string;
   readonly onError: (error: unknown) => void;
-  /** Milliseconds from the end of a build until it is written down; default 5,000. */
+  /** Milliseconds from the end of a build until it is written down; default 2,000. */
   readonly flushMs?: number;
 }
 
@@ -57,7 +57,7 @@ export function createBuildCounter(deps: BuildCounterDeps): BuildCounter {
     // The attempt may have run in another process; what it left in the store tells of it.
     const detail = await deps.details.get(id, fence).catch(deps.onError);
     totals = addTotals(totals, totalsOf(outcome, retried, detail ?? undefined));
-    timer ??= setTimeout(write, deps.flushMs ?? 5_000).unref();
+    timer ??= setTimeout(write, deps.flushMs ?? 2_000).unref();
   }
 
   return {

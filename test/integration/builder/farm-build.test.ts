@@ -414,10 +414,30 @@ describe('a push becomes an image', () => {
     };
 
     const seen = await read(`/${build?.id}`);
+    const events = await fetch(`${farm.url}/api/v1/builds/${build?.id}/log/stream`, {
+      headers: { 'last-event-id': 'nonsense' },
+    });
+    await farm.builder.builds.cancel(build?.id ?? '', 'somebody');
+    const negotiated = await fetch(`${farm.url}/api/v1/builds/${build?.id}/log`, {
+      headers: { accept: 'text/event-stream' },
+    });
+    const stream = await negotiated.text();
+    const foreign = await fetch(`${farm.url}/api/v1/builds/${build?.id}/retry`, {
+      method: 'POST',
+      headers: { 'sec-fetch-site': 'cross-site' },
+    });
     allowed = false;
 
     expect(seen).toMatchObject({ status: 200, body: { repository: 'team/app', state: 'queued' } });
-    expect(await read(`/${build?.id}`)).toMatchObject({ status: 404 });
+    expect(events.status).toBe(400);
+    expect(negotiated.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
+    expect(negotiated.headers.get('x-accel-buffering')).toBe('no');
+    expect(stream).toBe(
+      'retry: 1000\n\nevent: end\ndata: {"state":"cancelled","error":"cancelled by somebody"}\n\n',
+    );
+    expect(foreign.status).toBe(403);
+    for (const path of ['', '/log', '/log/stream', '/record'])
+      expect(await read(`/${build?.id}${path}`)).toMatchObject({ status: 404 });
     expect(await read('')).toEqual({ status: 200, body: { builds: [] } });
     expect((await read('/..%2fx')).status).toBe(400);
   });

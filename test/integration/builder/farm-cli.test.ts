@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { Sandbox } from '../../../builder/engines/engine.ts';
 import { run } from '../../../cli/main.ts';
 import { JobFailed } from '../../../core/queue/job-queue.ts';
+import { waitFor } from '../../helpers/process.ts';
 import { appYaml, createWork, pushBase, startFarm } from './farm-fixture.ts';
 import { createWorkshop, git, gitOk } from './git-fixture.ts';
 
@@ -120,6 +121,13 @@ describe('brickyard build and builds', () => {
     expect(ended.stdout.trim().split('\n')).toHaveLength(1);
     expect(ended.stdout).toContain(again);
     expect(elsewhere.stdout).toBe('');
+    const counted = async (): Promise<boolean> =>
+      (await farm.builder.figures.totals()).attempts.succeeded === 1;
+    await waitFor(counted, { what: 'the totals of this worker' });
+    const { phases, layers } = await farm.builder.figures.totals();
+    expect(phases.assemble?.count).toBe(1);
+    expect(layers.miss).toBeGreaterThan(0);
+    expect(await farm.builder.figures.workers()).toMatchObject([{ busy: 0 }]);
   });
 
   it('tags nothing when a test fails, and hands out what the tests left', async () => {
