@@ -67,7 +67,14 @@ export function parseBuildRequest(payload: { readonly [name: string]: JsonValue 
   ) {
     throw new Error('build request cannot be read');
   }
-  return payload as unknown as BuildRequest;
+  const request = payload as unknown as BuildRequest;
+  // Whoever queued it, and whoever repeats it: what a stranger wrote stays a stranger's.
+  return isForeign(request.ref) ? { ...request, trusted: false } : request;
+}
+
+/** Where pull requests of forks are brought to. */
+function isForeign(ref: string): boolean {
+  return ref.startsWith('refs/brickyard/pr-');
 }
 
 /** The image repository's default name and whose rights count: `<team>/<app>`. */

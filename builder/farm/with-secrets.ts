@@ -36,7 +36,7 @@ export async function withSecrets<T>(
   const names = secretNames(plan);
   if (names.length === 0 || input.secrets === undefined) return work(undefined, told);
   if (request.trusted === false) {
-    told.write(`  ! ${names.join(', ')}: secrets are not given to builds of forks and unprotected refs`);
+    told.write(`  ! ${names.join(', ')}: secrets are not given to builds of what forks propose`);
     return work(undefined, told);
   }
   const values = await open(input.secrets, repositoryOf(request), names);

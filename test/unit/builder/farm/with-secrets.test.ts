@@ -52,7 +52,7 @@ describe('row 22: while a build has secrets', () => {
     );
 
     expect(given).toBeUndefined();
-    expect(lines).toEqual(['  ! npm: secrets are not given to builds of forks and unprotected refs']);
+    expect(lines).toEqual(['  ! npm: secrets are not given to builds of what forks propose']);
   });
 
   it('secrets that cannot be read are told of once and not tried again', async () => {
