@@ -10,11 +10,15 @@ import type { Masker } from '../secrets/masker.ts';
 /** What a build writes for people: complete lines without their line end. */
 export type BuildLog = (line: string) => void;
 
+export type CacheOutcome = 'hit' | 'partial' | 'miss';
+
 export interface EngineContext {
   readonly signal: AbortSignal;
   readonly log: BuildLog;
   /** Told how long a part of the work took; what it is not told of counts as the sandbox's own. */
   readonly phase?: (name: 'restore' | 'build' | 'test' | 'static', milliseconds: number) => void;
+  /** Told of each dependency cache that was looked for; `partial`: that of other lockfiles was there. */
+  readonly cache?: (outcome: CacheOutcome) => void;
 }
 
 /** Makes the final image of a plan in the registry and says what it cost. The assembler is the one that ships; others exist for comparison. */

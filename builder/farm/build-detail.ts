@@ -1,4 +1,5 @@
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import type { CacheOutcome } from '../engines/engine.ts';
 import type { BuildPhase } from './build-phases.ts';
 
 /** One attempt of a build, as it is remembered beside the job's record: too large for what a listing reads. */
@@ -17,6 +18,8 @@ export interface AttemptDetail {
   readonly reason?: string;
   /** Milliseconds. */
   readonly phases: Partial<Record<BuildPhase, number>>;
+  /** Dependency caches that were looked for, by what was there. */
+  readonly caches: Readonly<Record<CacheOutcome, number>>;
   /** Of its log, with what was left out of it. */
   readonly logBytes: number;
   readonly apps: readonly AppDetail[];

@@ -1,6 +1,6 @@
 import type { Logger } from '../../core/log.ts';
 import type { JobRecord } from '../../core/queue/job-queue.ts';
-import type { EngineResult } from '../engines/engine.ts';
+import type { CacheOutcome, EngineResult } from '../engines/engine.ts';
 import { explainPlan } from '../plan/explain-plan.ts';
 import type { BuildPlan, PlannedBase } from '../plan/plan.ts';
 import { buildKey } from '../plan/plan-key.ts';
@@ -21,6 +21,8 @@ export interface BuildRecorder {
 
 export interface AppRecorder {
   readonly phase: PhaseTimer;
+  /** A dependency cache was looked for. */
+  cache(outcome: CacheOutcome): void;
   planned(
     plan: BuildPlan,
     source: { readonly commit: string; readonly key: string; readonly engine: string },
@@ -45,6 +47,7 @@ export function createBuildRecorder(
   const startedAt = new Date(now()).toISOString();
   const phases: Partial<Record<BuildPhase, number>> = {};
   const apps = new Map<string, AppDetail>();
+  const caches = { hit: 0, partial: 0, miss: 0 };
   let logBytes = 0;
   const phase: PhaseTimer = (name, milliseconds) => {
     phases[name] = Math.round((phases[name] ?? 0) + Math.max(0, milliseconds));
@@ -59,6 +62,9 @@ export function createBuildRecorder(
     },
     app: (directory) => ({
       phase,
+      cache(outcome) {
+        caches[outcome]++;
+      },
       planned(plan, source) {
         apps.set(directory, describeApp(directory, plan, source));
       },
@@ -85,6 +91,7 @@ export function createBuildRecorder(
           outcome,
           ...(reason === undefined ? {} : { reason: reason.slice(0, 4_000) }),
           phases,
+          caches,
           logBytes,
           apps: [...apps.values()],
         });

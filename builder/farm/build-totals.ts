@@ -1,3 +1,4 @@
+import type { CacheOutcome } from '../engines/engine.ts';
 import type { AttemptDetail } from './build-detail.ts';
 import { type BuildPhase, buildPhases } from './build-phases.ts';
 
@@ -12,6 +13,8 @@ export interface BuildTotals {
   readonly phases: Readonly<Partial<Record<BuildPhase, PhaseTotals>>>;
   /** Images whose files an earlier build had, and those that were made. */
   readonly results: { readonly hit: number; readonly miss: number };
+  /** Dependency caches that were looked for. */
+  readonly dependencies: Readonly<Record<CacheOutcome, number>>;
   /** Own layers that the registry had, and those that were stored. */
   readonly layers: { readonly hit: number; readonly miss: number };
   /** Of layers. */
@@ -36,6 +39,7 @@ export const noTotals: BuildTotals = {
   retries: 0,
   phases: {},
   results: { hit: 0, miss: 0 },
+  dependencies: { hit: 0, partial: 0, miss: 0 },
   layers: { hit: 0, miss: 0 },
   bytes: { mounted: 0, skipped: 0, stored: 0 },
   logBytes: 0,
@@ -45,7 +49,7 @@ export const noTotals: BuildTotals = {
 export function totalsOf(
   outcome: AttemptDetail['outcome'],
   retried: boolean,
-  detail: Pick<AttemptDetail, 'phases' | 'apps' | 'logBytes'> | undefined,
+  detail: Pick<AttemptDetail, 'phases' | 'apps' | 'caches' | 'logBytes'> | undefined,
 ): BuildTotals {
   const apps = (detail?.apps ?? []).filter(({ digest }) => digest !== undefined);
   const sum = (of: (app: (typeof apps)[number]) => number | undefined): number =>
@@ -62,6 +66,7 @@ export function totalsOf(
       }),
     ),
     results: { hit: known, miss: apps.length - known },
+    dependencies: detail?.caches ?? noTotals.dependencies,
     layers: {
       hit: sum(({ layers }) => layers?.skippedLayers),
       miss: sum(({ layers }) => layers?.storedLayers),
@@ -92,6 +97,7 @@ export function addTotals(one: BuildTotals, other: BuildTotals): BuildTotals {
       }),
     ),
     results: addNumbers(one.results, other.results),
+    dependencies: addNumbers(one.dependencies, other.dependencies),
     layers: addNumbers(one.layers, other.layers),
     bytes: addNumbers(one.bytes, other.bytes),
     logBytes: one.logBytes + other.logBytes,

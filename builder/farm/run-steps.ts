@@ -35,7 +35,7 @@ export async function runSteps(
   const timed = timeSandbox(record);
   const files = await sandbox.runScript(
     { plan: { ...plan, staticScript }, source, ...(outputs === undefined ? {} : { outputs }) },
-    { signal: context.signal, log: (line) => write(`  │ ${line}`), phase: timed.phase },
+    { signal: context.signal, log: (line) => write(`  │ ${line}`), ...timed.told },
   );
   timed.end();
   write(formatStep('static', staticScript, performance.now() - started));
@@ -66,7 +66,7 @@ async function runCommands(
         if (kept.length > 0) write(`  │ kept ${count(kept.length, 'artifact')}: brickyard builds artifacts`);
       },
     },
-    { signal: context.signal, log: (line) => write(`  │ ${line}`), phase: timed.phase },
+    { signal: context.signal, log: (line) => write(`  │ ${line}`), ...timed.told },
   );
   timed.end();
   const ran = [
@@ -82,17 +82,20 @@ async function runCommands(
 
 /** What the sandbox does not tell of is its own time: containers, and files into and out of them. */
 function timeSandbox(record: AppRecorder | undefined): {
-  phase: NonNullable<EngineContext['phase']>;
+  told: Pick<EngineContext, 'phase' | 'cache'>;
   end(): void;
 } {
   const begun = performance.now();
-  let told = 0;
+  let known = 0;
   return {
-    phase(name, milliseconds) {
-      told += milliseconds;
-      record?.phase(name, milliseconds);
+    told: {
+      phase(name, milliseconds) {
+        known += milliseconds;
+        record?.phase(name, milliseconds);
+      },
+      cache: (outcome) => record?.cache(outcome),
     },
-    end: () => record?.phase('sandbox', performance.now() - begun - told),
+    end: () => record?.phase('sandbox', performance.now() - begun - known),
   };
 }
 

@@ -48,6 +48,10 @@ const attemptSchema = Type.Object({
     Object.fromEntries(buildPhases.map((phase) => [phase, Type.Optional(Type.Integer())])),
     { description: 'Milliseconds.' },
   ),
+  caches: Type.Object(
+    { hit: Type.Integer(), partial: Type.Integer(), miss: Type.Integer() },
+    { description: 'Dependency caches that were looked for; partial: that of other lockfiles was there.' },
+  ),
   logBytes: bytes,
   apps: Type.Array(appSchema),
 });

@@ -74,9 +74,15 @@ function describeAttempt(attempt: Attempt, index: number): string {
     const milliseconds = attempt.phases[phase];
     return milliseconds === undefined ? [] : [[`  ${phase}`, formatTime(milliseconds as number)]];
   });
+  const { hit, partial, miss } = attempt.caches;
+  const looked = hit + partial + miss;
+  const rest = [
+    ...(looked === 0 ? [] : [['  caches', `${hit} of ${looked} were there, ${partial} of other lockfiles`]]),
+    ['  log', formatBytes(attempt.logBytes)],
+  ];
   const reason = attempt.reason === undefined ? '' : `: ${clean(attempt.reason)}`;
   const worker = attempt.worker === undefined ? '' : ` on ${clean(attempt.worker)}`;
-  return `attempt ${index + 1}${worker}, ${attempt.outcome}${reason}\n${formatTable(times)}${formatTable([['  log', formatBytes(attempt.logBytes)]])}`;
+  return `attempt ${index + 1}${worker}, ${attempt.outcome}${reason}\n${formatTable([...times, ...rest])}`;
 }
 
 function describeApp({ directory, plan, inputs, layers, unchanged }: App): string {

@@ -45,7 +45,7 @@ const families: readonly MetricFamily[] = [
   {
     name: 'brickyard_build_cache_total',
     type: 'counter',
-    help: 'Images (level result) and layers that were there already, or were made.',
+    help: 'Images (level result), layers and dependency caches that were there (partial: of other lockfiles), or were not.',
   },
   {
     name: 'brickyard_build_layer_bytes_total',
@@ -140,6 +140,10 @@ function samplesOfTotals(totals: BuildTotals): NamedSamples {
     { labels: { level: 'result', outcome }, value: totals.results[outcome] },
     { labels: { level: 'layer', outcome }, value: totals.layers[outcome] },
   ]);
+  const dependencies = Object.entries(totals.dependencies).map(([outcome, value]) => ({
+    labels: { level: 'dependency', outcome },
+    value,
+  }));
   const phases = Object.entries(totals.phases).flatMap(([phase, { count, sum, buckets }]): Sample[] => [
     ...phaseBuckets.map(
       (le, index): Sample => ({
@@ -156,7 +160,7 @@ function samplesOfTotals(totals: BuildTotals): NamedSamples {
     ['brickyard_build_attempts_total', labelled('outcome', totals.attempts)],
     ['brickyard_build_retries_total', [{ value: totals.retries }]],
     ['brickyard_build_phase_seconds', phases],
-    ['brickyard_build_cache_total', caches],
+    ['brickyard_build_cache_total', [...caches, ...dependencies]],
     ['brickyard_build_layer_bytes_total', labelled('how', totals.bytes)],
     ['brickyard_build_log_bytes_total', [{ value: totals.logBytes }]],
   ];

@@ -58,6 +58,8 @@ export async function restoreCaches(
         `cache restored ${formatBytes(found.size)} (${cache.name}${other}) ${formatDuration(milliseconds)}`,
       );
     }
+    const hit = found?.exact === true ? 'hit' : 'partial';
+    context.cache?.(archive === undefined ? 'miss' : hit);
     if (cache.save !== undefined && found?.exact !== true) toSave.push({ cache, restored: found });
   }
   return toSave;

@@ -44,7 +44,13 @@ it('backlog, workers and totals are told with few labels, however many teams the
     figures({
       workers: [worker('a', 2, 2), worker('b', 4, 1), worker('c', 3, 0), worker('d', 0, 0)],
       waiting: { flows, jobs: shown + 7, running: 3 },
-      totals: async () => totalsOf('failed', true, { phases: { plan: 30 }, logBytes: 5, apps: [] }),
+      totals: async () =>
+        totalsOf('failed', true, {
+          phases: { plan: 30 },
+          caches: { hit: 4, partial: 0, miss: 0 },
+          logBytes: 5,
+          apps: [],
+        }),
     }),
   );
 
@@ -62,6 +68,7 @@ it('backlog, workers and totals are told with few labels, however many teams the
     `brickyard_workers_desired ${Math.ceil((shown + 10) / 3)}`,
     'brickyard_build_attempts_total{outcome="failed"} 1',
     'brickyard_build_retries_total 1',
+    'brickyard_build_cache_total{level="dependency",outcome="hit"} 4',
     'brickyard_build_phase_seconds_bucket{phase="plan",le="0.01"} 0',
     'brickyard_build_phase_seconds_bucket{phase="plan",le="0.05"} 1',
     'brickyard_build_phase_seconds_bucket{phase="plan",le="+Inf"} 1',

@@ -19,7 +19,12 @@ const made = {
   },
 } as AppDetail;
 const unchanged = { digest: 'sha256:y', unchanged: 'other' } as AppDetail;
-const detail = { phases: { plan: 20, build: 3000 }, logBytes: 7, apps: [made, unchanged] };
+const detail = {
+  phases: { plan: 20, build: 3000 },
+  caches: { hit: 1, partial: 2, miss: 3 },
+  logBytes: 7,
+  apps: [made, unchanged],
+};
 const one = totalsOf('succeeded', false, detail);
 
 describe('totals of builds', () => {
@@ -30,6 +35,7 @@ describe('totals of builds', () => {
       attempts: { succeeded: 1, failed: 0, stopped: 0, fault: 1 },
       retries: 1,
       results: { hit: 1, miss: 1 },
+      dependencies: { hit: 1, partial: 2, miss: 3 },
       layers: { hit: 1, miss: 2 },
       bytes: { mounted: 100, skipped: 10, stored: 5 },
       logBytes: 7,
