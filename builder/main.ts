@@ -15,7 +15,6 @@ import type { Sandbox } from './engines/engine.ts';
 import { type BuildService, createBuildService } from './farm/build-service.ts';
 import type { BuildTotals } from './farm/build-totals.ts';
 import { createBuildCounter } from './farm/count-builds.ts';
-import { type DispatchSettings, defaultDispatch, dispatchPolicy } from './farm/dispatch-settings.ts';
 import { createImageOnBase } from './farm/image-on-base.ts';
 import { createCommitPlanner } from './farm/plan-commit.ts';
 import { proposeForCommit } from './farm/propose-for-commit.ts';
@@ -53,8 +52,6 @@ export interface BuilderDeps {
   readonly propagation?: PropagationSettings;
   /** How long builds are kept; without it for ever. */
   readonly retention?: RetentionSettings;
-  /** How builds share the workers; default: `defaultDispatch`. */
-  readonly dispatch?: DispatchSettings;
   /** `builder.secrets.key`; without it no secret can be set or used. */
   readonly secretsKey?: string;
   /** Tags that only promotions move; default none. */
@@ -102,7 +99,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
     store,
     prefix: 'builds/',
     events,
-    policy: dispatchPolicy(deps.dispatch ?? defaultDispatch),
+    owner: `${hostname()}:${process.pid}`,
     onError: (error) => log.warn({ err: error }, 'build queue will try again'),
   });
   const builds = createBuildService({ store, queue, events });

@@ -11,7 +11,6 @@ import { cacheSchema } from './cache-config.ts';
 import { shippedWord } from './catalog-words.ts';
 import { collectionSchema } from './collection-config.ts';
 import { fault, fitsNginx } from './config-checks.ts';
-import { dispatchSchema } from './dispatch-config.ts';
 import { frontSchema } from './front-config.ts';
 import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts';
 import { mirrorsSchema } from './mirror-config.ts';
@@ -19,6 +18,7 @@ import { promotionSchema } from './promotion-config.ts';
 import { propagationSchema } from './propagation-config.ts';
 import { redisSchema } from './redis-config.ts';
 import { retentionSchema } from './retention-config.ts';
+import { sandboxSchema } from './sandbox-config.ts';
 import { secretsSchema } from './secrets-config.ts';
 import { storeSchema } from './store-config.ts';
 import { triggersSchema } from './trigger-config.ts';
@@ -230,6 +230,8 @@ export const configSchema = Type.Object({
           ? []
           : fault('must be auto, none or the absolute path of a socket'),
     }),
+    /** What commands of App.yaml may use. */
+    sandbox: sandboxSchema,
     defaultBase: Type.Optional(
       Type.String({
         minLength: 1,
@@ -269,7 +271,6 @@ export const configSchema = Type.Object({
     retention: retentionSchema,
     /** What package managers fetched. */
     cache: cacheSchema,
-    ...dispatchSchema,
     /** What the commands of builds need and nobody may read. */
     secrets: secretsSchema,
     /** Repositories elsewhere. */

@@ -31,7 +31,7 @@ export interface AppFileBuild {
   readonly cache?: false | readonly string[];
   /** Names. */
   readonly secrets?: readonly string[];
-  readonly network?: 'none' | 'open';
+  readonly network?: 'none' | 'proxy' | 'open';
   /** `90s`, `15m`, `1h`. */
   readonly timeout?: string;
 }
@@ -42,7 +42,7 @@ export interface AppFileTest {
   readonly artifacts?: readonly string[];
   /** Names. */
   readonly secrets?: readonly string[];
-  readonly network?: 'none' | 'open';
+  readonly network?: 'none' | 'proxy' | 'open';
   readonly timeout?: string;
 }
 

@@ -116,15 +116,6 @@ function improve(document: SourceDocument, fault: DocumentFault): DocumentFault 
     const underscore = name.includes('_') ? "'_' is not allowed in the name of an entrypoint" : fault.message;
     return { ...fault, message: underscore, ...(suggestion === '' ? {} : { hint: `try "${suggestion}"` }) };
   }
-  const network = /^(build|test)\.network$/.exec(fault.path)?.[1];
-  if (network !== undefined && document.written([network, 'network']) === 'proxy') {
-    return {
-      ...fault,
-      code: appFileCodes.unsupportedKey,
-      message: '"proxy" is not supported by this version',
-      hint: 'write open, or none for commands that fetch nothing',
-    };
-  }
   if (fault.path === 'appname' && fault.code === appFileCodes.value)
     return { ...fault, code: appFileCodes.appName };
   if (

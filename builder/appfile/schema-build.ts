@@ -43,9 +43,10 @@ const workspacePath = {
 /** Where commands run and for how long. */
 const limits = {
   network: {
-    enum: ['none', 'open'],
-    'x-message': 'must be none or open',
-    description: 'Whether the commands may reach the network. Default: open.',
+    enum: ['none', 'proxy', 'open'],
+    'x-message': 'must be none, proxy or open',
+    description:
+      'What the commands reach, over HTTP and HTTPS alone: `none`; `proxy`, the mirrors and hosts that the server lists; `open`, every public host. Default: open.',
   },
   timeout: {
     type: 'string',

@@ -3,13 +3,23 @@ import { pipeline } from 'node:stream/promises';
 import Docker from 'dockerode';
 import type { Logger } from '../../core/log.ts';
 import type { Registry } from '../../oci/registry.ts';
+import { attachDuplex } from './docker/attach-duplex.ts';
 import { createBaseImages } from './docker/base-image.ts';
-import { type ContainerApi, ContainerApiError, type ContainerOptions } from './docker/container-api.ts';
+import {
+  type ContainerApi,
+  ContainerApiError,
+  type ContainerOptions,
+  type EngineFacts,
+} from './docker/container-api.ts';
 import { createDockerfileEngine } from './docker/dockerfile-build.ts';
+import { createEgress, type EgressSettings, egressSettings } from './docker/egress.ts';
 import { findSocket } from './docker/find-socket.ts';
 import { createLevelSandbox } from './docker/level-sandbox.ts';
 import { removeOrphans } from './docker/owner.ts';
-import { createSandbox, type SandboxLimits, sandboxLimits } from './docker/sandbox.ts';
+import { createRelayImage } from './docker/relay-image.ts';
+import { requireRuntime } from './docker/runtime.ts';
+import { createSandbox } from './docker/sandbox.ts';
+import { type SandboxLimits, sandboxLimits } from './docker/sandbox-limits.ts';
 import { secretsFolder } from './docker/secret-files.ts';
 import type { BuildEngine, Sandbox } from './engine.ts';
 import type { LevelSandbox } from './level-sandbox.ts';
@@ -22,8 +32,12 @@ export interface DockerEngineOptions {
   /** Where base images are read from and what the engine builds is put. */
   readonly registry: Registry;
   readonly log: Logger;
-  /** Default: 2 GiB of memory, 2 CPUs, 512 processes; see `SandboxLimits`. */
+  /** What differs from `sandboxLimits`. */
   readonly limits?: Partial<SandboxLimits>;
+  /** The network of builds; what differs from `egressSettings`. */
+  readonly egress?: Partial<EgressSettings>;
+  /** Name of the runtime that builds' containers are started by, as the engine knows it (`runsc`); default: the engine's own. */
+  readonly runtime?: string;
   /** Bytes that the script of a base image's level may write. Default 8 GiB. */
   readonly levelDiskSize?: number;
 }
@@ -42,13 +56,14 @@ export interface DockerEngine {
 
 /**
  * The container engine of this machine, Docker or Podman, where one answers; undefined = none does. Removes what sandboxes of
- * a killed server left behind in it.
+ * a killed server left behind in it. Errors: ContainerApiError when it has no runtime of that name.
  */
 export async function createDockerEngine(options: DockerEngineOptions): Promise<DockerEngine | undefined> {
-  const { registry, log, limits = {}, environment = process.env, socket = 'auto' } = options;
+  const { registry, log, limits = {}, environment = process.env, socket = 'auto', runtime } = options;
   const socketPath = await findSocket({ socket, environment });
   if (socketPath === undefined) return undefined;
   const api = createContainerApi(socketPath);
+  if (runtime !== undefined) await requireRuntime(api, runtime);
   try {
     const removed = await removeOrphans(api, Date.now());
     if (removed > 0) log.info({ removed }, 'removed what sandboxes of an ended server left behind');
@@ -56,7 +71,19 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
     log.warn({ err: error, socketPath }, 'could not look for what earlier sandboxes left behind');
   }
   const images = createBaseImages(api, registry);
-  const sandbox = createSandbox({ api, images, log, limits: { ...sandboxLimits, ...limits } });
+  const sandbox = createSandbox({
+    api,
+    images,
+    log,
+    limits: { ...sandboxLimits, ...limits },
+    egress: createEgress({
+      api,
+      images: createRelayImage(api),
+      settings: { ...egressSettings, ...options.egress },
+      log,
+    }),
+    ...(runtime === undefined ? {} : { runtime }),
+  });
   const { levelDiskSize: diskSize = 8 * 1024 ** 3 } = options;
   const levelLimits = { ...sandboxLimits, ...limits, diskSize };
   const levels = createLevelSandbox({ api, images, log, socketPath, limits: levelLimits });
@@ -69,13 +96,41 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
   return { socketPath, sandbox, levels, dockerfile, close: () => sandbox.settled() };
 }
 
+/** What the engine of this machine says of itself; undefined = none answers. Errors: ContainerApiError. */
+export async function askEngine(
+  options: Pick<DockerEngineOptions, 'socket' | 'environment'>,
+): Promise<(EngineFacts & { readonly socketPath: string }) | undefined> {
+  const { socket = 'auto', environment = process.env } = options;
+  const socketPath = await findSocket({ socket, environment });
+  if (socketPath === undefined) return undefined;
+  return { ...(await createContainerApi(socketPath).about()), socketPath };
+}
+
 /** Docker's HTTP API through dockerode; the only place that knows it. */
 function createContainerApi(socketPath: string): ContainerApi {
   const docker = new Docker({ socketPath });
 
   return {
+    async about() {
+      const [version, info] = await Promise.all([
+        attempt(docker.version() as Promise<EngineVersion>),
+        attempt(docker.info() as Promise<EngineInfo>),
+      ]);
+      const components = version.Components ?? [];
+      const named = (name: string): string | undefined =>
+        components.find((each) => each.Name.toLowerCase().startsWith(name))?.Version;
+      const podman = named('podman');
+      return {
+        name: podman === undefined ? 'Docker' : 'Podman',
+        version: podman ?? version.Version,
+        runc: named('runc'),
+        runtimes: Object.keys(info.Runtimes ?? {}),
+        security: info.SecurityOptions ?? [],
+      };
+    },
+
     async inspectImage(name) {
-      const found = await unlessMissing(docker.getImage(name).inspect());
+      const found = await unlessMissing(soon(docker.getImage(name).inspect()));
       // Podman leaves the list out for an image without layers.
       return found === undefined ? undefined : { id: found.Id, diffIds: found.RootFS.Layers ?? [] };
     },
@@ -108,33 +163,51 @@ function createContainerApi(socketPath: string): ContainerApi {
     },
 
     async createVolume(name, labels) {
-      await attempt(docker.createVolume({ Name: name, Labels: { ...labels } }));
+      await attempt(soon(docker.createVolume({ Name: name, Labels: { ...labels } })));
     },
     async removeVolume(name) {
-      await unlessMissing(docker.getVolume(name).remove({ force: true }));
+      await unlessMissing(soon(docker.getVolume(name).remove({ force: true })));
+    },
+    async volumePath(name) {
+      const { Mountpoint } = await attempt(soon(docker.getVolume(name).inspect()));
+      return Mountpoint === '' ? undefined : Mountpoint;
+    },
+    async volumeSizes() {
+      const found = await (docker.df() as Promise<DiskUsage>).catch((error: Error) => {
+        // It answers 500 while it counts already.
+        if (error.message.includes('already running')) return undefined;
+        return attempt(Promise.reject(error));
+      });
+      if (found === undefined) return undefined;
+      return new Map((found.Volumes ?? []).map(({ Name, UsageData }) => [Name, UsageData?.Size ?? 0]));
     },
     async listVolumes(label) {
-      const { Volumes } = await attempt(docker.listVolumes({ filters: { label: [label] } }));
+      const { Volumes } = await attempt(soon(docker.listVolumes({ filters: { label: [label] } })));
       return (Volumes ?? []).map((volume) => ({ name: volume.Name, labels: volume.Labels ?? {} }));
     },
 
     async createContainer(container) {
-      return (await attempt(docker.createContainer(createOptions(container)))).id;
+      return (await attempt(soon(docker.createContainer(createOptions(container))))).id;
     },
     async startContainer(id) {
-      await attempt(docker.getContainer(id).start());
+      await attempt(soon(docker.getContainer(id).start()));
     },
     async waitContainer(id, signal) {
       await attempt(docker.getContainer(id).wait({ abortSignal: signal }));
     },
     async containerEnd(id) {
-      const { State } = await attempt(docker.getContainer(id).inspect());
+      const { State } = await attempt(soon(docker.getContainer(id).inspect()));
       return { exitCode: State.ExitCode, outOfMemory: State.OOMKilled, error: State.Error };
     },
     async containerSize(id) {
       const options = { size: true } as Docker.ContainerInspectOptions;
       const found = (await attempt(docker.getContainer(id).inspect(options))) as { SizeRw?: number };
       return found.SizeRw ?? 0;
+    },
+    async processCount(id) {
+      const options = { stream: false, 'one-shot': true } as const;
+      const stats = await unlessMissing(soon(docker.getContainer(id).stats(options)), 409);
+      return stats?.pids_stats?.current;
     },
     async changes(id) {
       const found = (await attempt(docker.getContainer(id).changes())) as
@@ -146,19 +219,20 @@ function createContainerApi(socketPath: string): ContainerApi {
       return (await attempt(docker.getContainer(id).export({ abortSignal: signal }))) as Readable;
     },
     async killContainer(id) {
-      await unlessMissing(docker.getContainer(id).kill(), 409);
+      await unlessMissing(soon(docker.getContainer(id).kill()), 409);
     },
     async removeContainer(id) {
-      await unlessMissing(docker.getContainer(id).remove({ force: true, v: true }));
+      await unlessMissing(soon(docker.getContainer(id).remove({ force: true, v: true })));
     },
     async listContainers(label) {
-      const found = await attempt(docker.listContainers({ all: true, filters: { label: [label] } }));
+      const found = await attempt(soon(docker.listContainers({ all: true, filters: { label: [label] } })));
       return found.map((container) => ({ id: container.Id, labels: container.Labels ?? {} }));
     },
     async attach(id) {
       const options = { stream: true, stdout: true, stderr: true, hijack: true };
-      return (await attempt(docker.getContainer(id).attach(options))) as unknown as Readable;
+      return (await attempt(soon(docker.getContainer(id).attach(options)))) as unknown as Readable;
     },
+    attachDuplex: (id) => attempt(soon(attachDuplex(socketPath, id))),
 
     async putArchive(id, path, archive, signal) {
       await sending(archive, () =>
@@ -169,6 +243,21 @@ function createContainerApi(socketPath: string): ContainerApi {
       return (await attempt(docker.getContainer(id).getArchive({ path, abortSignal: signal }))) as Readable;
     },
   };
+}
+
+/** The parts of `GET /version`, `/info` and `/system/df` that are looked at; engines leave some of them out. */
+interface EngineVersion {
+  readonly Version: string;
+  readonly Components?: readonly { readonly Name: string; readonly Version: string }[] | null;
+}
+interface EngineInfo {
+  readonly Runtimes?: Readonly<Record<string, unknown>> | null;
+  readonly SecurityOptions?: readonly string[] | null;
+}
+interface DiskUsage {
+  readonly Volumes?:
+    | readonly { readonly Name: string; readonly UsageData?: { readonly Size: number } }[]
+    | null;
 }
 
 /** As the API numbers them (containers/changes). */
@@ -187,12 +276,19 @@ function createOptions(container: ContainerOptions): Docker.ContainerCreateOptio
     Env: Object.entries(container.environment).map(([name, value]) => `${name}=${value}`),
     User: container.user,
     WorkingDir: container.workingDirectory,
+    AttachStdin: container.stdin === true,
+    OpenStdin: container.stdin === true,
+    StdinOnce: container.stdin === true,
     AttachStdout: true,
     AttachStderr: true,
     // A base image's own would run beside the build.
     Healthcheck: { Test: ['NONE'] },
     HostConfig: {
-      NetworkMode: container.network === 'none' ? 'none' : 'bridge',
+      NetworkMode: networkMode(container.network),
+      ...(container.runtime === undefined ? {} : { Runtime: container.runtime }),
+      IpcMode: 'private',
+      // Should the machine run out of memory, a build ends before what serves others.
+      OomScoreAdj: 500,
       ReadonlyRootfs: container.rootAccess !== 'read-write',
       Tmpfs: { '/tmp': `rw,exec,nosuid,nodev,mode=1777,size=${container.tmpSize}` },
       Mounts: mounts(container),
@@ -217,6 +313,10 @@ function createOptions(container: ContainerOptions): Docker.ContainerCreateOptio
   };
 }
 
+function networkMode(network: ContainerOptions['network']): string {
+  return network === 'none' ? 'none' : `container:${network.container}`;
+}
+
 function mounts(container: ContainerOptions): Docker.MountSettings[] {
   const { volume, mountPoint, volumeAccess, secretVolume } = container;
   const all: Docker.MountSettings[] = [];
@@ -235,6 +335,22 @@ async function attempt<T>(call: Promise<T>): Promise<T> {
   } catch (error) {
     if (error instanceof Error && error.name === 'AbortError') throw error;
     throw new ContainerApiError(`container engine: ${(error as Error).message.trim()}`, { cause: error });
+  }
+}
+
+const patienceSeconds = 120;
+
+/** For calls that an engine answers at once: one that hangs is no reason to wait for ever, and no fault of the build. */
+async function soon<T>(call: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = new Error(`no answer within ${patienceSeconds} s`);
+    timer = setTimeout(() => reject(error), patienceSeconds * 1000);
+  });
+  try {
+    return await Promise.race([call, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

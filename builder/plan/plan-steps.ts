@@ -2,7 +2,7 @@ import type { AppFile, AppFileBuild, AppFileTest } from '../appfile/appfile.ts';
 import { appFileCodes } from '../appfile/codes.ts';
 import { parseSeconds } from '../appfile/values.ts';
 import { describeDeprecation, levelOn } from './deprecation.ts';
-import type { BuildStep, PlannedBase, TestStep } from './plan.ts';
+import type { BuildStep, PlannedBase, StepNetwork, TestStep } from './plan.ts';
 import type { FoundBase, PlanInput } from './plan-build.ts';
 
 /** Adds an error at a path of App.yaml. */
@@ -123,7 +123,7 @@ export async function checkPlatforms(
 }
 
 function limitsOf(step: {
-  readonly network?: 'none' | 'open' | undefined;
+  readonly network?: StepNetwork | undefined;
   readonly timeout?: string | undefined;
 }): Pick<BuildStep, 'network' | 'timeoutSeconds'> {
   return {

@@ -50,6 +50,9 @@ export interface SourceSelection {
   readonly exclude: readonly string[];
 }
 
+/** What commands reach: nothing; the hosts that the server lists; every public one. */
+export type StepNetwork = 'none' | 'proxy' | 'open';
+
 export interface BuildStep {
   readonly base: PlannedBase;
   /** Shell lines, run with `/bin/sh -ec` one after another in `directory`. */
@@ -62,7 +65,7 @@ export interface BuildStep {
   readonly cache?: false | readonly string[];
   /** Path or glob in the workspace → absolute path in the image. Empty = the whole workspace enters the image. */
   readonly outputs: Readonly<Record<string, string>>;
-  readonly network: 'none' | 'open';
+  readonly network: StepNetwork;
   readonly timeoutSeconds: number;
 }
 
@@ -75,7 +78,7 @@ export interface TestStep {
   readonly commands: readonly string[];
   /** Globs in the workspace: files that are kept with the build. */
   readonly artifacts: readonly string[];
-  readonly network: 'none' | 'open';
+  readonly network: StepNetwork;
   readonly timeoutSeconds: number;
 }
 

@@ -1,4 +1,8 @@
-import { createDockerEngine, type DockerEngine } from '../../builder/engines/docker.ts';
+import {
+  createDockerEngine,
+  type DockerEngine,
+  type DockerEngineOptions,
+} from '../../builder/engines/docker.ts';
 import type { Sandbox } from '../../builder/engines/engine.ts';
 import type { Logger } from '../../core/log.ts';
 import { JobFailed } from '../../core/queue/job-queue.ts';
@@ -12,11 +16,12 @@ export interface EngineSandbox extends Sandbox {
  * The container engine of this machine, looked for when a build needs it: one that was started after the server counts, and a server
  * without one starts all the same. `socket` is `auto`, `none` or a path, as in the configuration.
  */
-export function createEngineSandbox(deps: {
-  socket: string;
-  registry: Registry;
-  log: Logger;
-}): EngineSandbox {
+export function createEngineSandbox(
+  deps: { socket: string; registry: Registry; log: Logger } & Pick<
+    DockerEngineOptions,
+    'limits' | 'egress' | 'runtime'
+  >,
+): EngineSandbox {
   let found: DockerEngine | undefined;
 
   async function within<T>(use: (sandbox: Sandbox) => Promise<T>): Promise<T> {

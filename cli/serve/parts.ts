@@ -102,7 +102,6 @@ export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
     propagation: config.builder.propagation,
     retention: config.builder.retention,
     dependencyCache: config.builder.cache,
-    dispatch: config.builder,
     ...(config.builder.secrets.key === undefined ? {} : { secretsKey: config.builder.secrets.key }),
     protection: promotion,
     triggers: openTriggers(config),

@@ -1,5 +1,6 @@
 import { createBuilder } from '../../builder/main.ts';
 import type { EventBus } from '../../core/events.ts';
+import { sandboxOptions } from '../sandbox-config.ts';
 import { openCollector } from './collection.ts';
 import { createEngineSandbox } from './engine-sandbox.ts';
 import type { ServeOptions } from './messages.ts';
@@ -15,7 +16,12 @@ export async function startWorkerProcess(
   const parts = await createParts(options);
   const { config, log, store, registry } = parts;
   const builder = await createBuilder({ ...builderDeps(parts), events });
-  const sandbox = createEngineSandbox({ socket: config.builder.engine, registry, log });
+  const sandbox = createEngineSandbox({
+    socket: config.builder.engine,
+    registry,
+    log,
+    ...sandboxOptions(config.builder.sandbox),
+  });
   const worker = builder.work({ concurrency: config.builder.concurrency, sandbox });
   const sweep = (): void => {
     if (!('sweepTemporaries' in store)) return;

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRegistryClient, type RegistryClient } from '../../oci/client.ts';
@@ -27,13 +26,12 @@ let farm: TestFarm;
 let packages: NpmPackages;
 
 beforeAll(async () => {
-  farm = await startFarm({ BRICKYARD_BUILDER_DEFAULT_BASE: 'python:3.11' });
-  const bridge = ['network', 'inspect', 'bridge', '--format={{(index .IPAM.Config 0).Gateway}}'];
-  const address = (await farm.docker(...bridge)).trim();
-  [packages] = await Promise.all([
-    serveNpmPackages(root, address),
-    farm.buildBases('nodejs-git', 'resin', 'tomcat', 'python'),
-  ]);
+  packages = await serveNpmPackages(root, '127.0.0.1');
+  farm = await startFarm({
+    BRICKYARD_BUILDER_DEFAULT_BASE: 'python:3.11',
+    BRICKYARD_BUILDER_SANDBOX_MIRRORS_NPM: packages.url,
+  });
+  await farm.buildBases('nodejs-git', 'resin', 'tomcat', 'python');
   // Six levels; a minute where nothing else runs.
 }, 600_000);
 
@@ -44,9 +42,8 @@ afterAll(async () => {
 
 it('this repository, pushed with git, becomes an image of the program itself, which serves a registry and git', async () => {
   await copyCheckout(root, farm.sourceOf('tools/brickyard'));
-  const npmrc = await readFile(join(root, '.npmrc'), 'utf8');
 
-  const pushed = await farm.push('tools/brickyard', { '.npmrc': `${npmrc}registry=${packages.url}\n` });
+  const pushed = await farm.push('tools/brickyard');
 
   expect(pushed).toContain('tools/brickyard-server:main');
   const image = farm.image('tools/brickyard-server');

@@ -23,8 +23,8 @@ interface LockedPackage {
 }
 
 /**
- * Serves what the lock file in `root` needs without development dependencies, fetched by this machine's npm. Listens on `host`, an address that the
- * containers reach: their engine's bridge, which leads nowhere else.
+ * Serves what the lock file in `root` needs without development dependencies, fetched by this machine's npm. Listens on `host`, an address
+ * that the builds' proxy reaches and is told of.
  */
 export async function serveNpmPackages(root: string, host: string): Promise<NpmPackages> {
   const cache = (await runOk('npm', ['config', 'get', 'cache'], { cwd: root })).trim();

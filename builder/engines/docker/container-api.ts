@@ -1,8 +1,11 @@
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { FileChange } from '../level-sandbox.ts';
 
 /** What the rooms behind `docker.ts` ask of a container engine: Docker's HTTP API, of which Podman speaks a dialect. */
 export interface ContainerApi {
+  /** What the engine says of itself. */
+  about(): Promise<EngineFacts>;
+
   /** Undefined = no such image. */
   inspectImage(name: string): Promise<{ id: string; diffIds: readonly string[] } | undefined>;
   /** Loads a docker-archive. Errors: ContainerApiError, also for what the engine reports inside of a successful answer. */
@@ -17,6 +20,10 @@ export interface ContainerApi {
   createVolume(name: string, labels: Labels): Promise<void>;
   /** Removing what is not there is no error. */
   removeVolume(name: string): Promise<void>;
+  /** Where the volume lies on the engine's machine; undefined = the engine does not say. */
+  volumePath(name: string): Promise<string | undefined>;
+  /** Bytes of each volume by its name, counted by the engine file by file; undefined = it is counting for somebody else just now. */
+  volumeSizes(): Promise<ReadonlyMap<string, number> | undefined>;
   listVolumes(label: string): Promise<readonly { name: string; labels: Labels }[]>;
 
   /** Returns the container's id. */
@@ -27,6 +34,8 @@ export interface ContainerApi {
   containerEnd(id: string): Promise<ContainerEnd>;
   /** Bytes that it has written to its root file system so far. */
   containerSize(id: string): Promise<number>;
+  /** Processes and threads that it has now; undefined = the engine does not say, or it has ended. */
+  processCount(id: string): Promise<number | undefined>;
   /** What it changed in its root file system. */
   changes(id: string): Promise<readonly FileChange[]>;
   /** Its whole root file system as a tar, without what volumes hold; the caller consumes or destroys it. */
@@ -38,11 +47,25 @@ export interface ContainerApi {
   listContainers(label: string): Promise<readonly { id: string; labels: Labels }[]>;
   /** Standard output and error from the very start when attached before it, in frames (`log-lines.ts`). */
   attach(id: string): Promise<Readable>;
+  /** As `attach`, and what is written goes to its standard input. */
+  attachDuplex(id: string): Promise<Duplex>;
 
   /** Unpacks a tar into `path`, which lies in a volume; owners are numeric. */
   putArchive(id: string, path: string, archive: Readable, signal: AbortSignal): Promise<void>;
   /** A tar of `path`, its names starting with the path's last part; the caller consumes or destroys it. */
   getArchive(id: string, path: string, signal: AbortSignal): Promise<Readable>;
+}
+
+export interface EngineFacts {
+  /** `Docker` or `Podman`. */
+  readonly name: string;
+  readonly version: string;
+  /** Version of runc, where that is what starts containers. */
+  readonly runc: string | undefined;
+  /** Names under which `ContainerOptions.runtime` may ask for one. */
+  readonly runtimes: readonly string[];
+  /** As the engine words them: `name=seccomp,profile=default`, `name=userns`. */
+  readonly security: readonly string[];
 }
 
 /** How a container ended. */
@@ -83,7 +106,12 @@ export interface ContainerOptions {
   /** Mounted at /run/secrets. */
   readonly secretVolume?: string;
   readonly workingDirectory: string;
-  readonly network: 'none' | 'open';
+  /** `{ container }`: the network of that one, which must be running when this one starts. */
+  readonly network: 'none' | { readonly container: string };
+  /** One of `EngineFacts.runtimes`; default: the engine's own. */
+  readonly runtime?: string;
+  /** True: `attachDuplex` writes to its standard input. */
+  readonly stdin?: boolean;
   /** Bytes, swap included. */
   readonly memory: number;
   readonly cpus: number;

@@ -46,7 +46,7 @@ export function createDockerfileEngine(options: DockerfileEngineOptions): BuildE
         await readMessages(
           await api.buildImage(
             archive,
-            { tag, network: plan.build?.network ?? 'none', memory },
+            { tag, network: plan.build?.network === 'open' ? 'open' : 'none', memory },
             context.signal,
           ),
           context,

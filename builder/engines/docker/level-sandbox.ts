@@ -11,7 +11,7 @@ import type { BaseImages } from './base-image.ts';
 import type { ContainerApi, ContainerEnd, ContainerOptions } from './container-api.ts';
 import { sandboxLabels } from './owner.ts';
 import { runContainer } from './run-container.ts';
-import type { SandboxLimits } from './sandbox.ts';
+import type { SandboxLimits } from './sandbox-limits.ts';
 import { tarEnd, tarFile, tarHeader } from './tar-file.ts';
 import { buildUser } from './workspace.ts';
 
@@ -65,7 +65,7 @@ export function createLevelSandbox(options: LevelSandboxOptions): LevelSandbox {
       cpus: limits.cpus,
       processes: limits.processes,
       fileSize: limits.fileSize,
-      tmpSize: limits.tmpSize,
+      tmpSize: limits.tmp,
     };
   }
 
@@ -141,7 +141,7 @@ export function createLevelSandbox(options: LevelSandboxOptions): LevelSandbox {
   };
 
   function runOptions(context: EngineContext) {
-    return { api, log, signal: context.signal, logSize: limits.logSize };
+    return { api, log, signal: context.signal, logSize: limits.output };
   }
 
   async function runScript(container: string, timeoutSeconds: number, context: EngineContext): Promise<void> {

@@ -26,7 +26,7 @@ export async function* logLines(
  * Docker Engine API "Stream format" (containers/attach): 8 bytes [stream, 0, 0, 0, size as 32 bits big-endian], then the
  * bytes. Frames may be cut anywhere by the transport and are given out in the parts in which they come.
  */
-async function* demultiplex(
+export async function* demultiplex(
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<{ stream: 0 | 1 | 2; bytes: Buffer }, void, undefined> {
   const header = Buffer.alloc(8);

@@ -5,6 +5,7 @@ import type { Masker } from '../../secrets/masker.ts';
 import type { EngineContext } from '../engine.ts';
 import type { ContainerApi, ContainerEnd } from './container-api.ts';
 import { runContainer } from './run-container.ts';
+import { limitText, type SandboxLimits } from './sandbox-limits.ts';
 
 /** Commands that run one after another in a container of their own. */
 export interface CommandStep extends Pick<BuildStep, 'base' | 'commands' | 'network' | 'timeoutSeconds'> {
@@ -12,12 +13,7 @@ export interface CommandStep extends Pick<BuildStep, 'base' | 'commands' | 'netw
   readonly kind: 'build' | 'test' | 'static';
 }
 
-export interface CommandLimits {
-  /** Bytes, for the message. */
-  readonly memory: number;
-  /** Bytes of output. */
-  readonly logSize: number;
-}
+export type CommandLimits = Pick<SandboxLimits, 'memory' | 'output' | 'timeout' | 'fileSize'>;
 
 /**
  * Runs the commands as PID 1's children, one shell each. `$0` is a secret word that introduces a line saying which command
@@ -44,12 +40,15 @@ export async function runCommands(
     api,
     log,
     limits,
+    watch,
     context,
     masker,
   }: {
     readonly api: ContainerApi;
     readonly log: Logger;
     readonly limits: CommandLimits;
+    /** Asked every two seconds, with what stands in messages; see `RunOptions.watch`. */
+    readonly watch: (what: string) => Promise<void>;
     readonly context: EngineContext;
     readonly masker?: Masker | undefined;
   },
@@ -61,9 +60,10 @@ export async function runCommands(
     log,
     signal: context.signal,
     what: whatOf(step),
-    timeoutSeconds: step.timeoutSeconds,
-    timeoutKey: step.kind === 'static' ? 'static' : `${step.kind}.timeout`,
-    logSize: limits.logSize,
+    timeoutSeconds: Math.min(step.timeoutSeconds, limits.timeout),
+    timeoutKey: timeoutKey(step, limits),
+    logSize: limits.output,
+    watch: () => watch(whatOf(step)),
     masker,
     onLine(line) {
       // Not only at its start: the command before may not have ended its last line.
@@ -77,6 +77,11 @@ export async function runCommands(
   if (end.exitCode !== 0 || end.outOfMemory) throw new JobFailed(describe(end, command, step, limits));
 }
 
+function timeoutKey({ kind, timeoutSeconds }: CommandStep, limits: CommandLimits): string {
+  if (timeoutSeconds > limits.timeout) return 'builder.sandbox.timeout';
+  return kind === 'static' ? 'static' : `${kind}.timeout`;
+}
+
 function whatOf({ kind }: CommandStep): string {
   return kind === 'static' ? 'the static script' : `the ${kind} commands`;
 }
@@ -84,14 +89,19 @@ function whatOf({ kind }: CommandStep): string {
 function describe(end: ContainerEnd, command: number, step: CommandStep, limits: CommandLimits): string {
   const which =
     step.kind === 'static' ? whatOf(step) : `${step.kind} command ${command} of ${step.commands.length}`;
-  const memory = `${Math.floor(limits.memory / 1024 ** 2)} MiB of memory`;
-  if (end.outOfMemory) return `${which} needed more than the ${memory} a build may use`;
+  const memory = `${limitText(limits.memory)} of memory`;
+  if (end.outOfMemory)
+    return `${which} needed more than the ${memory} a build may use (builder.sandbox.memory)`;
   // Before the first command there is only the shell itself.
   if (command === 0) {
     return `${whatOf(step)} could not be started: ${end.error || `exit code ${end.exitCode}`}`;
   }
   const failure = `${which} ended with exit code ${end.exitCode}`;
   if (end.exitCode <= 128 || end.exitCode >= 160) return failure;
+  // SIGXFSZ (signal(7)).
+  if (end.exitCode === 128 + 25) {
+    return `${failure}: a file may have at most ${limitText(limits.fileSize)} (builder.sandbox.fileSize)`;
+  }
   // Podman does not always tell why.
   const perhaps = end.exitCode === 137 ? `; a build may use ${memory}` : '';
   return `${failure} (killed by signal ${end.exitCode - 128}${perhaps})`;

@@ -7,52 +7,34 @@ import type { BuildPlan, BuildStep, TestStep } from '../../plan/plan.ts';
 import { maxIgnoreFileBytes, pathText, selectWorkspace } from '../../plan/select-source.ts';
 import type { SourceTree } from '../../plan/source-tree.ts';
 import type { SecretFinder } from '../../secrets/find-secret.ts';
+import type { Masker } from '../../secrets/masker.ts';
 import type { EngineContext, Sandbox, SandboxInput, StepSecrets } from '../engine.ts';
-import { type ArtifactLimits, artifactLimits, readArtifacts } from './artifacts.ts';
+import { readArtifacts } from './artifacts.ts';
 import type { BaseImages } from './base-image.ts';
 import type { ContainerApi, Labels } from './container-api.ts';
+import { openDiskUse } from './disk-use.ts';
+import { createDiskWatch, type DiskWatch } from './disk-watch.ts';
+import type { Egress, OpenEgress } from './egress.ts';
 import { restoreCaches, saveCaches } from './home-caches.ts';
-import { checkOutputs, type OutputLimits, outputLimits, outputsArchive } from './outputs.ts';
+import { checkOutputs, outputsArchive } from './outputs.ts';
 import { sandboxLabels } from './owner.ts';
+import { createProcessWatch } from './process-watch.ts';
 import { type CommandStep, commandsArgv, runCommands } from './run-commands.ts';
+import type { SandboxLimits } from './sandbox-limits.ts';
 import { relocated, scriptArchive } from './script-archive.ts';
 import { secretFiles, secretsFolder } from './secret-files.ts';
 import { type SpooledArchive, spoolArchive } from './spool-archive.ts';
-import { tarEnd, tarHeader } from './tar-file.ts';
+import { tarEnd, tarFile, tarHeader } from './tar-file.ts';
 import { buildUser, workspaceArchive } from './workspace.ts';
-
-export interface SandboxLimits {
-  /** Bytes of memory, swap and /tmp included. */
-  readonly memory: number;
-  readonly cpus: number;
-  /** Processes and threads. */
-  readonly processes: number;
-  /** Bytes of one file. */
-  readonly fileSize: number;
-  /** Bytes of /tmp, which is memory. */
-  readonly tmpSize: number;
-  /** Bytes of output; a build that writes more is killed. */
-  readonly logSize: number;
-  readonly outputs: OutputLimits;
-  readonly artifacts: ArtifactLimits;
-}
-
-export const sandboxLimits: SandboxLimits = {
-  memory: 2 * 1024 ** 3,
-  cpus: 2,
-  processes: 512,
-  fileSize: 8 * 1024 ** 3,
-  tmpSize: 1024 ** 3,
-  logSize: 256 * 1024 ** 2,
-  outputs: outputLimits,
-  artifacts: artifactLimits,
-};
 
 export interface SandboxOptions {
   readonly api: ContainerApi;
   readonly images: BaseImages;
   readonly log: Logger;
   readonly limits: SandboxLimits;
+  readonly egress: Egress;
+  /** See `ContainerOptions.runtime`. */
+  readonly runtime?: string;
 }
 
 /** Where the commands of one run work. */
@@ -67,6 +49,15 @@ interface Place {
   readonly word: string;
   /** Volumes of secrets, one for each container that has some. */
   readonly secretVolumes: string[];
+  /** Ways out of its containers, open or not any more. */
+  readonly egress: Set<OpenEgress>;
+}
+
+/** What watches over one run. */
+interface Run {
+  readonly disk: DiskWatch;
+  readonly context: EngineContext;
+  readonly masker?: Masker | undefined;
 }
 
 function newPlace(plan: BuildPlan, seconds: number): Place {
@@ -74,6 +65,7 @@ function newPlace(plan: BuildPlan, seconds: number): Place {
   const slash = plan.directory.lastIndexOf('/');
   return {
     plan,
+    egress: new Set(),
     volume: `brickyard-${randomBytes(8).toString('hex')}`,
     word: `brickyard-${randomBytes(12).toString('hex')}`,
     labels: sandboxLabels(seconds, Date.now()),
@@ -86,8 +78,22 @@ function newPlace(plan: BuildPlan, seconds: number): Place {
 /** $HOME of the commands, beside the workspace. No application has such a name. */
 const homeName = '.build';
 
-async function* withHome(archive: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
+async function* withHome(
+  archive: AsyncIterable<Buffer>,
+  files: Egress['files'],
+): AsyncGenerator<Buffer, void, undefined> {
   yield tarHeader({ type: 'directory', path: homeName, mode: 0o755, uid: buildUser, gid: buildUser });
+  const folders = new Set<string>();
+  for (const { path, content } of files) {
+    for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1)) {
+      const folder = path.slice(0, slash);
+      if (folders.has(folder)) continue;
+      folders.add(folder);
+      const name = `${homeName}/${folder}`;
+      yield tarHeader({ type: 'directory', path: name, mode: 0o755, uid: buildUser, gid: buildUser });
+    }
+    yield* tarFile(`${homeName}/${path}`, Buffer.from(content), { owner: buildUser });
+  }
   yield* archive;
 }
 
@@ -97,14 +103,16 @@ export interface DockerSandbox extends Sandbox {
 }
 
 export function createSandbox(options: SandboxOptions): DockerSandbox {
-  const { api, images, log, limits } = options;
+  const { api, images, log, limits, egress, runtime } = options;
   const cleanups = new Set<Promise<void>>();
 
   /** What a build leaves is removed even when it is aborted, and the build does not fail by it: the next start sweeps. */
-  function cleanUp(containers: readonly string[], { volume, secretVolumes }: Place): Promise<void> {
+  function cleanUp(containers: readonly string[], place: Place): Promise<void> {
+    const { volume, secretVolumes, egress: ways } = place;
     const cleanup = (async () => {
       try {
         for (const container of containers) await api.removeContainer(container);
+        for (const { container } of ways) await api.removeContainer(container);
         for (const each of [...secretVolumes, volume]) await api.removeVolume(each);
       } catch (error) {
         log.warn({ err: error, containers, volume }, 'a sandbox could not be removed');
@@ -121,30 +129,35 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
 
   /** The commands of one step, in a container of their own over the volume; not started yet. */
   async function createContainer(
-    { plan, volume, mountPoint, word }: Place,
+    place: Place,
     step: Omit<CommandStep, 'kind'>,
     context: EngineContext,
     environment: Readonly<Record<string, string>> = {},
     secretVolume?: string,
   ): Promise<string> {
+    const { plan, volume, mountPoint, word } = place;
     const { name: image } = await images.ensure(step.base, context.signal, context.log);
+    const labels = sandboxLabels(step.timeoutSeconds, Date.now());
+    const way = step.network === 'none' ? undefined : await egress.open(step.network, labels, context);
+    if (way !== undefined) place.egress.add(way);
     return api.createContainer({
       image,
-      labels: sandboxLabels(step.timeoutSeconds, Date.now()),
+      labels,
       argv: commandsArgv(step.commands, word),
       // Beside the workspace, so that tests find the dependencies that the build has fetched.
-      environment: { ...environment, HOME: `${mountPoint}/${homeName}` },
+      environment: { ...way?.environment, ...environment, HOME: `${mountPoint}/${homeName}` },
       user: `${buildUser}:${buildUser}`,
       volume,
       mountPoint,
       ...(secretVolume === undefined ? {} : { secretVolume }),
       workingDirectory: plan.directory,
-      network: step.network,
+      network: way === undefined ? 'none' : { container: way.container },
       memory: limits.memory,
       cpus: limits.cpus,
       processes: limits.processes,
       fileSize: limits.fileSize,
-      tmpSize: limits.tmpSize,
+      tmpSize: limits.tmp,
+      ...(runtime === undefined ? {} : { runtime }),
     });
   }
 
@@ -163,10 +176,39 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
       place.secretVolumes.push(secretVolume);
       await api.createVolume(secretVolume, place.labels);
     }
-    const container = await createContainer(place, step, context, step.environment, secretVolume);
+    // The names of hosts stand in the log, and a build may ask for one that holds a secret.
+    const masked =
+      secrets === undefined
+        ? context
+        : { ...context, log: (line: string) => context.log(secrets.masker.mask(line)) };
+    const container = await createContainer(place, step, masked, step.environment, secretVolume);
     containers.push(container);
     if (files !== undefined) await api.putArchive(container, secretsFolder, files, context.signal);
     return container;
+  }
+
+  async function createVolume({ volume, labels }: Place): Promise<DiskWatch> {
+    await api.createVolume(volume, labels);
+    const use = await openDiskUse(api, volume);
+    return createDiskWatch({ use, room: await use.room(), limits });
+  }
+
+  async function follow(container: string, step: CommandStep, place: Place, run: Run): Promise<void> {
+    const { disk, context, masker } = run;
+    const processes = createProcessWatch(api, container, limits);
+    const watch = async (what: string): Promise<void> => {
+      await disk(what);
+      await processes(what);
+    };
+    try {
+      await runCommands(container, step, place.word, { api, log, limits, watch, context, masker });
+    } finally {
+      closeWays(place);
+    }
+  }
+
+  function closeWays({ egress: ways }: Place): void {
+    for (const way of ways) way.close();
   }
 
   async function putSource(
@@ -189,7 +231,9 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
         write(`${shown} is a Git LFS pointer, not the file`);
       else throw new JobFailed(`${shown} cannot enter an image: ${lfsPointerReason}`);
     };
-    const archive = withHome(workspaceArchive(source, selected.entries, { root, onPointer }));
+    const online = [plan.build, plan.test].some((step) => step !== undefined && step.network !== 'none');
+    const files = workspaceArchive(source, selected.entries, { root, onPointer });
+    const archive = withHome(files, online ? egress.files : []);
     await api.putArchive(container, mountPoint, Readable.from(archive, { objectMode: false }), signal);
   }
 
@@ -215,19 +259,13 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     place: Place,
     container: string,
     input: SandboxInput & { readonly test: TestStep },
-    context: EngineContext,
+    run: Run,
   ): Promise<void> {
     const { plan, test, keep } = input;
+    const { context } = run;
     let failure: unknown;
     try {
-      const masker = input.secrets?.masker;
-      await runCommands(container, { ...test, kind: 'test' }, place.word, {
-        api,
-        log,
-        limits,
-        context,
-        masker,
-      });
+      await follow(container, { ...test, kind: 'test' }, place, run);
     } catch (error) {
       // Reports of a failing test are those that somebody wants to read.
       if (!(error instanceof JobFailed)) throw error;
@@ -276,7 +314,8 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
       const containers: string[] = [];
       let spooled: SpooledArchive | undefined;
       try {
-        await api.createVolume(place.volume, place.labels);
+        const disk = await createVolume(place);
+        const run = { disk, context, masker: secrets?.masker };
         let container = await prepare(place, first, secrets, containers, context);
         await putSource(place, container, source, context);
         const home = `${place.mountPoint}/${homeName}`;
@@ -284,13 +323,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
         const save = () =>
           saveCaches(toSave, { api, log, container, home, context, finder: secrets?.finder });
         if (step !== undefined) {
-          await runCommands(container, { ...step, kind: 'build' }, place.word, {
-            api,
-            log,
-            limits,
-            context,
-            masker: secrets?.masker,
-          });
+          await follow(container, { ...step, kind: 'build' }, place, run);
           await save();
           const taking = { plan, finder: secrets?.finder };
           const outputs = await takeOutputs(taking, step, container, context.signal);
@@ -299,11 +332,12 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
           spooled = await spoolArchive(outputs, { signal: context.signal });
           container = await prepare(place, test, secrets, containers, context);
         }
-        if (test !== undefined) await runTests(place, container, { ...input, test }, context);
+        if (test !== undefined) await runTests(place, container, { ...input, test }, run);
         if (step === undefined) await save();
         await cleanUp(containers, place);
         return spooled?.open() ?? Readable.from([tarEnd()], { objectMode: false });
       } catch (error) {
+        closeWays(place);
         await Promise.all([cleanUp(containers, place), spooled?.close()]);
         throw error;
       }
@@ -312,12 +346,12 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     async runScript({ plan, source, outputs }, context) {
       const timeoutSeconds = 900;
       const place = newPlace(plan, timeoutSeconds);
-      const { volume, mountPoint, root } = place;
+      const { mountPoint, root } = place;
       const { commands, archive } = await scriptArchive({ plan, source, mountPoint, root, homeName });
       const step = { base: plan.base, commands, outputs: {}, network: 'none', timeoutSeconds } as const;
       const containers: string[] = [];
       try {
-        await api.createVolume(volume, place.labels);
+        const disk = await createVolume(place);
         const environment = { APP_NAME: plan.appname, ...plan.environment };
         const container = await createContainer(place, step, context, environment);
         containers.push(container);
@@ -331,7 +365,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
           const moved = Readable.from(relocated(outputs, `${mountPoint.slice(1)}/`), { objectMode: false });
           await api.putArchive(container, mountPoint, moved, context.signal);
         }
-        await runCommands(container, { ...step, kind: 'static' }, place.word, { api, log, limits, context });
+        await follow(container, { ...step, kind: 'static' }, place, { disk, context });
         const made = await takeOutputs({ plan }, step, container, context.signal);
         return handOut(made, containers, place);
       } catch (error) {

@@ -259,10 +259,15 @@ export function sandboxSuite(start: () => Promise<TestContainerEngine>): void {
       });
     });
 
-    it('network: open gives the container a network', async () => {
-      const made = await build({ commands: ['ls /sys/class/net > net'], network: 'open' });
+    it('network: open gives the container a proxy on loopback and no other network', async () => {
+      const request =
+        "(printf 'GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'; sleep 1) | /bin/busybox nc -w 3 127.0.0.1 15128";
+      const made = await build({
+        commands: [`${request} | head -n 1 > answer`, 'ls /sys/class/net > net'],
+        network: 'open',
+      });
 
-      expect(made[0]?.body).toBe('eth0\nlo\n');
+      expect(made.map(({ body }) => body)).toEqual(['HTTP/1.1 400 Bad Request\r\n', 'lo\n']);
     });
 
     it('a failing command is named with its exit code and no later one runs', async () => {
@@ -306,11 +311,11 @@ export function sandboxSuite(start: () => Promise<TestContainerEngine>): void {
     });
 
     it('endless output is cut off', async () => {
-      const small = await createEngine({ logSize: 100_000 });
+      const small = await createEngine({ output: 100 * 1024 });
       const { plan, step } = createPlan(busybox.digest, { commands: ['yes'] });
       const endless = small.sandbox.run({ plan, step, source: createSource({}) }, context());
 
-      await expect(endless).rejects.toThrow('more than 100000 bytes of output');
+      await expect(endless).rejects.toThrow('more than 100 KiB of output (builder.sandbox.output)');
       await small.close();
     });
 

@@ -132,9 +132,9 @@ describe('rows 25 and 26: nothing of the machine', () => {
     ).toEqual([]);
   });
 
-  it.each(['build', 'test'])('the network of %s is its own or none', (key) => {
+  it.each(['build', 'test'])('the network of %s is none, or one behind the proxy', (key) => {
     expect(faultsOf({ [key]: { commands: ['x'], network: 'host' } })).toEqual([
-      `E013 ${key}.network: must be none or open`,
+      `E013 ${key}.network: must be none, proxy or open`,
     ]);
   });
 

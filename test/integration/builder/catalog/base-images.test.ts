@@ -294,7 +294,7 @@ describe('levels that a script makes', () => {
     await writeEntry('online', 'base:12', 'cat /proc/net/dev | grep -v lo: | grep : && exit 7; exit 8', '');
     const names = ['setuid', 'device', 'pipe', 'endless', 'huge', 'loud', 'online'];
 
-    const small = await connect({ levelDiskSize: 32 * 1024 ** 2, limits: { logSize: 65_536 } });
+    const small = await connect({ levelDiskSize: 32 * 1024 ** 2, limits: { output: 65_536 } });
 
     const failed = await buildLevels(names, { sandbox: async () => small?.levels }).catch(
       (error: Error) => error.message,
@@ -306,7 +306,7 @@ describe('levels that a script makes', () => {
       /pipe:1: static.sh made \/opt\/pipe, a fifo/,
       /endless:1: static.sh took longer than 1 s \(timeout\)/,
       /huge:1: static.sh wrote more than 32 MiB of files/,
-      /loud:1: static.sh wrote more than 65536 bytes of output/,
+      /loud:1: static.sh wrote more than 64 KiB of output/,
       /online:1: static.sh ended with exit code 8/,
     ]) {
       expect(failed).toMatch(reason);

@@ -212,7 +212,7 @@ x-note: { anything: [1] }
     ['outputs: {"**/b": /home/shop/}', /wildcards of an output/],
     ['timeout: 7h', /E013 build.timeout: must be at most 6h/],
     ['timeout: 0s', /must be a number with s, m or h/],
-    ['network: proxy', /E021 build.network: "proxy" is not supported by this version/],
+    ['network: host', /E013 build.network: must be none, proxy or open/],
     ['cache: [/root/.m2]', /E013 build.cache\[0\]: must be a path below the home directory/],
     ['cache: [~/../x]', /E018 build.cache\[0\]: the path holds/],
     ['cache: true', /build.cache: must be false or a list of paths/],
@@ -227,7 +227,7 @@ x-note: { anything: [1] }
 
   it.each([
     ['test: {commands: [x], timeout: 7h}', /^4:32 E013 test.timeout: must be at most 6h/],
-    ['test: {commands: [x], network: proxy}', /E021 test.network: "proxy" is not supported by this version/],
+    ['test: {commands: [x], network: bridge}', /E013 test.network: must be none, proxy or open/],
     [
       'test: {commands: [x], artifacts: [/a]}',
       /^4:35 E013 test.artifacts\[0\]: must be a path in the workspace/,
