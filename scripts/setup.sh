@@ -62,16 +62,16 @@ install_packages() {
     wanted+=(docker-cli)
   fi
   local service
-  for service in docker-registry redis-server; do
+  for service in docker-registry redis-server openssh-server; do
     dpkg -s "$service" >/dev/null 2>&1 && before+=("$service")
   done
   echo "setup: apt-get install ${wanted[*]}"
   without_services env DEBIAN_FRONTEND=noninteractive \
     "${apt[@]}" install --yes --no-install-recommends "${wanted[@]}"
-  # They would take ports 5000 and 6379 at the next boot; tests and bench start them on ports of their own.
+  # They would take ports 5000, 6379 and 22 at the next boot; tests and bench start them on ports of their own.
   [[ -d /run/systemd/system ]] || return 0
-  for service in docker-registry redis-server; do
-    [[ " ${before[*]} " == *" $service "* ]] || systemctl disable --quiet "$service" 2>/dev/null || true
+  for service in docker-registry redis-server openssh-server; do
+    [[ " ${before[*]} " == *" $service "* ]] || systemctl disable --quiet "${service/openssh-server/ssh}" 2>/dev/null || true
   done
 }
 

@@ -40,6 +40,7 @@ export async function readRemoteRefs(
 
 /** What git says where asking again will not help, and what to do about it. */
 const hopeless: readonly (readonly [RegExp, string])[] = [
+  [/ssh: (?:command )?not found|cannot run ssh/i, 'there is no ssh on this machine: install an ssh client'],
   [
     /returned error: (?:401|403)|Authentication failed|could not read (?:Username|Password)/i,
     'it was not let in: check the token',

@@ -5,6 +5,8 @@ programs() {
   cat <<'TABLE'
 git;git;git --version;git push builds images
 git-http-backend;git;test -x "$(git --exec-path)/git-http-backend";serves git over HTTP
+ssh;openssh-client;ssh -V;git over ssh
+sshd;openssh-server;test -x /usr/sbin/sshd;a git server over ssh
 dpkg-deb;dpkg;dpkg-deb --version;base images are made of Debian packages
 update-ca-certificates;ca-certificates;test -s /etc/ssl/certs/ca-certificates.crt;downloads over TLS
 libatomic.so.1;libatomic1;/sbin/ldconfig -p | grep -q libatomic.so.1;Node 26 links it

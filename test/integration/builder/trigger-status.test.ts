@@ -68,7 +68,7 @@ async function startForge(provider: keyof typeof documented): Promise<Forge> {
     const body = JSON.parse(await text(request)) as Told;
     if (request.method !== 'POST' || rules.path.exec(path)?.[1] !== commit) return `path ${path}`;
     for (const [name, value] of Object.entries(rules.headers)) {
-      if (request.headers[name] !== value) return `header ${name}: ${request.headers[name]}`;
+      if (request.headers[name] !== value) return `header ${name}: ${String(request.headers[name])}`;
     }
     if (request.headers['content-type'] !== 'application/json') return 'content type';
     const unknown = Object.keys(body).find((key) => !(rules.keys as readonly string[]).includes(key));
@@ -126,9 +126,21 @@ function followed(provider: Provider, api: string, more: Partial<Trigger['remote
   return { ...record, remote: { ...record.remote, privateNetwork: true, ...more } };
 }
 
-function open(store: ObjectStore, builds: ReturnType<typeof createBuilds>, triggers: readonly Trigger[]): StatusReports {
+function open(
+  store: ObjectStore,
+  builds: ReturnType<typeof createBuilds>,
+  triggers: readonly Trigger[],
+): StatusReports {
   const publicUrl = 'https://registry.example.com/';
-  return createStatusReports({ store, builds, triggers, log: createSilentLogger(), publicUrl, pollMs: 20, retryMs: 20 });
+  return createStatusReports({
+    store,
+    builds,
+    triggers,
+    log: createSilentLogger(),
+    publicUrl,
+    pollMs: 20,
+    retryMs: 20,
+  });
 }
 
 const what = { build: 'b1', commit, ref: 'refs/heads/main' };
@@ -167,7 +179,11 @@ describe('the status of a commit', () => {
     // GitHub and Gitea have one word for waiting and running: they may hear it twice.
     const heard = forge.told.map(({ state }) => state).filter((state, at, all) => state !== all[at - 1]);
     expect(heard).toEqual(states);
-    expect(forge.told.at(-1)).toMatchObject({ ...named, target_url: link, description: 'The image is built' });
+    expect(forge.told.at(-1)).toMatchObject({
+      ...named,
+      target_url: link,
+      description: 'The image is built',
+    });
   });
 
   it.each([
@@ -177,21 +193,26 @@ describe('the status of a commit', () => {
     ['gitlab', 'failed', 'failed'],
     ['gitlab', 'superseded', 'canceled'],
     ['gitea', 'superseded', 'error'],
-  ] as const)('of %s for a build that %s is %s, with the reason cut to what fits', async (provider, state, word) => {
-    await using forge = await startForge(provider);
-    const store = createMemoryStore();
-    const builds = createBuilds();
-    const record = followed(provider, forge.api);
-    builds.set('b1', state, `App.yaml:3:1: ${'long '.repeat(100)}\nand a second line`);
-    const reports = open(store, builds, [record]);
-    await reports.follow(record, what);
+  ] as const)(
+    'of %s for a build that %s is %s, with the reason cut to what fits',
+    async (provider, state, word) => {
+      await using forge = await startForge(provider);
+      const store = createMemoryStore();
+      const builds = createBuilds();
+      const record = followed(provider, forge.api);
+      builds.set('b1', state, `App.yaml:3:1: ${'long '.repeat(100)}\nand a second line`);
+      const reports = open(store, builds, [record]);
+      await reports.follow(record, what);
 
-    const worker = reports.work();
-    await waitFor(() => isEmpty(store), { what: 'the end', timeoutMs: 30_000 });
-    await worker.close();
+      const worker = reports.work();
+      await waitFor(() => isEmpty(store), { what: 'the end', timeoutMs: 30_000 });
+      await worker.close();
 
-    expect(forge.told).toMatchObject([{ state: word, description: expect.stringMatching(/: App\.yaml:3:1: long .*…$/) }]);
-  });
+      expect(forge.told).toMatchObject([
+        { state: word, description: expect.stringMatching(/: App\.yaml:3:1: long .*…$/) },
+      ]);
+    },
+  );
 
   it('is told again while the provider is away, redirects or is too busy, and then once', async () => {
     await using forge = await startForge('github');
@@ -204,7 +225,10 @@ describe('the status of a commit', () => {
       (response) => void response.writeHead(503).end(),
       (response) => void response.destroy(),
       (response) => void response.writeHead(429, { 'retry-after': '1' }).end(),
-      (response) => void response.writeHead(307, { location: `${elsewhere.api}/repos/example/web/statuses/${commit}` }).end(),
+      (response) =>
+        void response
+          .writeHead(307, { location: `${elsewhere.api}/repos/example/web/statuses/${commit}` })
+          .end(),
     );
     const reports = open(store, builds, [record]);
     await reports.follow(record, what);

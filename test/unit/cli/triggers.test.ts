@@ -83,16 +83,28 @@ describe('builder.triggers', () => {
     [`${common}, url: "https://a.example.com/b", tokenFile: token`, /must be an absolute path/],
     [`${common}, url: "https://a.example.com/b", caFile: "/etc/a b"`, /must hold no blank/],
     [`${common}, url: "https://a.example.com/b", secret: x`, /secret/],
-    ['app: web, provider: github, secretFiles: [F/secret], url: "https://a.example.com/b"', /must be TEAM\/APP/],
-    ['app: baseimages/x, provider: github, secretFiles: [F/secret], url: "https://a.example.com/b"', /is reserved/],
+    [
+      'app: web, provider: github, secretFiles: [F/secret], url: "https://a.example.com/b"',
+      /must be TEAM\/APP/,
+    ],
+    [
+      'app: baseimages/x, provider: github, secretFiles: [F/secret], url: "https://a.example.com/b"',
+      /is reserved/,
+    ],
     ['app: a/b, provider: svn, secretFiles: [F/secret], url: "https://a.example.com/b"', /github/],
     ['app: a/b, provider: github, secretFiles: [], url: "https://a.example.com/b"', /secretFiles/],
-    ['app: a/b, provider: github, secretFiles: [F/1, F/2, F/3], url: "https://a.example.com/b"', /secretFiles/],
+    [
+      'app: a/b, provider: github, secretFiles: [F/1, F/2, F/3], url: "https://a.example.com/b"',
+      /secretFiles/,
+    ],
     [
       'app: a/b, provider: generic, secretFiles: [F/secret], url: "https://a.example.com/b", status: {tokenFile: F/token}',
       /nobody to report to/,
     ],
-    [`${common}, url: "https://a.example.com/b", status: {tokenFile: F/token, api: "http://a.example.com"}`, /must be an address such as/],
+    [
+      `${common}, url: "https://a.example.com/b", status: {tokenFile: F/token, api: "http://a.example.com"}`,
+      /must be an address such as/,
+    ],
   ])('%s stops the start with its place', async (rest, message) => {
     const fault = await faultOf(rest);
 
@@ -105,7 +117,9 @@ describe('builder.triggers', () => {
     ['F/short', /fewer than 16 characters/],
     ['F/lines', /must hold one line/],
   ])('with the secret in %s stops the start', async (file, message) => {
-    expect(await faultOf(`app: a/b, provider: gitea, secretFiles: [${file}], url: "https://a.example.com/b"`)).toMatch(message);
+    expect(
+      await faultOf(`app: a/b, provider: gitea, secretFiles: [${file}], url: "https://a.example.com/b"`),
+    ).toMatch(message);
   });
 
   it('twice for the same app and repository is a fault', async () => {

@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { createDeliveryReceiver, type ReceiveDelivery } from '../../../../builder/triggers/receive-delivery.ts';
+import {
+  createDeliveryReceiver,
+  type ReceiveDelivery,
+} from '../../../../builder/triggers/receive-delivery.ts';
 import { createRefFilter } from '../../../../builder/triggers/ref-filter.ts';
 import { createSeenDeliveries } from '../../../../builder/triggers/seen-deliveries.ts';
 import type { Trigger } from '../../../../builder/triggers/trigger.ts';
@@ -9,21 +12,46 @@ import type { ObjectStore } from '../../../../core/object-store/object-store.ts'
 import { createEmbeddedQueue } from '../../../../core/queue/embedded.ts';
 import type { JobQueue } from '../../../../core/queue/job-queue.ts';
 import { raw, trigger } from './fixture.ts';
-import { after, generic, github, githubPullRequest, githubPush, gitlab, gitlabMergeRequest, gitlabPush, newSecret } from './payloads.ts';
+import {
+  after,
+  generic,
+  github,
+  githubPullRequest,
+  githubPush,
+  gitlab,
+  gitlabMergeRequest,
+  gitlabPush,
+  newSecret,
+} from './payloads.ts';
 
-function open(triggers: readonly Trigger[], store: ObjectStore = createMemoryStore()): { receive: ReceiveDelivery; queue: JobQueue } {
-  const queue = createEmbeddedQueue({ store, prefix: 'deliveries/', events: createEventBus(), owner: 'test' });
+function open(
+  triggers: readonly Trigger[],
+  store: ObjectStore = createMemoryStore(),
+): { receive: ReceiveDelivery; queue: JobQueue } {
+  const queue = createEmbeddedQueue({
+    store,
+    prefix: 'deliveries/',
+    events: createEventBus(),
+    owner: 'test',
+  });
   const seen = createSeenDeliveries(store);
   return { queue, receive: createDeliveryReceiver({ triggers, seen, queue }) };
 }
 
-const sent = (fields = githubPush, id = 'delivery-1') => raw('github', github('push', fields), { 'x-github-delivery': id });
-const genericPush = (fields = {}) => ({ updates: [{ ref: 'refs/heads/main', old: '0'.repeat(40), new: after }], ...fields });
+const sent = (fields = githubPush, id = 'delivery-1') =>
+  raw('github', github('push', fields), { 'x-github-delivery': id });
+const genericPush = (fields = {}) => ({
+  updates: [{ ref: 'refs/heads/main', old: '0'.repeat(40), new: after }],
+  ...fields,
+});
 
 describe('a webhook that is taken', () => {
   it('is a job in the store before it is answered, for the app of its record and nothing that it says itself', async () => {
     const { receive, queue } = open([trigger('github')]);
-    const repository = { ...(githubPush['repository'] as object), clone_url: 'https://attacker.example.com/x.git' };
+    const repository = {
+      ...(githubPush['repository'] as object),
+      clone_url: 'https://attacker.example.com/x.git',
+    };
 
     const received = await receive(sent({ ...githubPush, repository, team: 'other', app: 'other' }));
 
@@ -43,16 +71,17 @@ describe('a webhook that is taken', () => {
 
   it('by two replicas at once is one job', async () => {
     const store = createMemoryStore();
-    const replicas = [open([trigger('github')], store), open([trigger('github')], store)];
+    const one = open([trigger('github')], store);
+    const two = open([trigger('github')], store);
 
     const received = await Promise.all(
-      Array.from({ length: 10 }, (_, index) => replicas[index % 2]?.receive(sent())),
+      Array.from({ length: 10 }, (_, index) => (index % 2 === 0 ? one : two).receive(sent())),
     );
 
-    const ids = received.map((each) => (each?.kind === 'kept' ? each.delivery.id : ''));
+    const ids = received.map((each) => (each.kind === 'kept' ? each.delivery.id : ''));
     expect(new Set(ids).size).toBe(1);
-    expect(received.filter((each) => each?.kind === 'kept' && !each.duplicate)).toHaveLength(1);
-    expect(await replicas[0]?.queue.list()).toHaveLength(1);
+    expect(received.filter((each) => each.kind === 'kept' && !each.duplicate)).toHaveLength(1);
+    expect(await one.queue.list()).toHaveLength(1);
   });
 
   it('is the same one under a new delivery id, and another one with another body', async () => {
@@ -62,7 +91,10 @@ describe('a webhook that is taken', () => {
     const replayed = await receive(sent(githubPush, 'delivery-2'));
     const other = await receive(sent({ ...githubPush, pushed_at: 2 }, 'delivery-3'));
 
-    expect(replayed).toMatchObject({ duplicate: true, delivery: { id: first.kind === 'kept' && first.delivery.id } });
+    expect(replayed).toMatchObject({
+      duplicate: true,
+      delivery: { id: first.kind === 'kept' && first.delivery.id },
+    });
     expect(other).toMatchObject({ duplicate: false });
     expect(await queue.list()).toHaveLength(2);
   });
@@ -128,7 +160,10 @@ describe('which trigger a webhook is for', () => {
 
     expect(await of('Example/API', '1')).toMatchObject({ delivery: { request: { app: 'api' } } });
     expect(await of('example/web', '2')).toMatchObject({ delivery: { request: { app: 'web' } } });
-    expect(await of('example/other', '3')).toMatchObject({ kind: 'ignored', message: expect.stringMatching(/follows example\/other/) });
+    expect(await of('example/other', '3')).toMatchObject({
+      kind: 'ignored',
+      message: expect.stringMatching(/follows example\/other/),
+    });
     expect(await of('ample/web', '4')).toMatchObject({ kind: 'ignored' });
   });
 
@@ -137,7 +172,11 @@ describe('which trigger a webhook is for', () => {
     const foreign = trigger('github', { app: 'foreign', secrets: [newSecret] });
     const { receive } = open([web, twin, foreign]);
 
-    expect(await receive(sent())).toMatchObject({ kind: 'refused', status: 400, message: expect.stringMatching(/\(shop\/web, shop\/twin\): put \?app=/) });
+    expect(await receive(sent())).toMatchObject({
+      kind: 'refused',
+      status: 400,
+      message: expect.stringMatching(/\(shop\/web, shop\/twin\): put \?app=/),
+    });
     expect(await receive(sent(), 'shop/twin')).toMatchObject({ delivery: { request: { app: 'twin' } } });
     expect(await receive(sent(), 'shop/foreign')).toMatchObject({ kind: 'refused', status: 400 });
   });
@@ -148,7 +187,10 @@ describe('which trigger a webhook is for', () => {
     expect(await receive(raw('generic', generic(genericPush({ repository: 'shop/api' }))))).toMatchObject({
       delivery: { request: { app: 'api', pusher: 'generic:webhook' } },
     });
-    expect(await receive(raw('generic', generic(genericPush())))).toMatchObject({ kind: 'refused', status: 400 });
+    expect(await receive(raw('generic', generic(genericPush())))).toMatchObject({
+      kind: 'refused',
+      status: 400,
+    });
   });
 });
 
@@ -172,25 +214,37 @@ describe('what of a webhook is looked at', () => {
     const { receive, queue } = open([trigger('generic', { branches: ['main'], tags: [] })]);
     const of = (ref: string) => receive(raw('generic', generic({ updates: [{ ref, new: after }] })));
 
-    for (const ref of ['refs/heads/other', 'refs/tags/v1', 'refs/notes/x', 'refs/brickyard/pr-1', 'HEAD', '--upload-pack=x']) {
+    for (const ref of [
+      'refs/heads/other',
+      'refs/tags/v1',
+      'refs/notes/x',
+      'refs/brickyard/pr-1',
+      'HEAD',
+      '--upload-pack=x',
+    ]) {
       expect(await of(ref)).toMatchObject({ kind: 'ignored' });
     }
     expect(await of('refs/heads/main')).toMatchObject({ kind: 'kept' });
     expect(await queue.list()).toHaveLength(1);
   });
 
-  it.each(['refs/heads/a..b', 'refs/heads/a b', 'refs/heads/a:b', 'refs/heads/-o\n', 'refs/heads/*', 'refs/heads/a.lock', `refs/heads/${'a'.repeat(600)}`])(
-    'is refused when its ref is %j',
-    async (ref) => {
-      const { receive } = open([trigger('generic')]);
+  it.each([
+    'refs/heads/a..b',
+    'refs/heads/a b',
+    'refs/heads/a:b',
+    'refs/heads/-o\n',
+    'refs/heads/*',
+    'refs/heads/a.lock',
+    `refs/heads/${'a'.repeat(600)}`,
+  ])('is refused when its ref is %j', async (ref) => {
+    const { receive } = open([trigger('generic')]);
 
-      expect(await receive(raw('generic', generic({ updates: [{ ref, new: after }] })))).toMatchObject({
-        kind: 'refused',
-        status: 400,
-        message: expect.stringMatching(/is no name of a ref/),
-      });
-    },
-  );
+    expect(await receive(raw('generic', generic({ updates: [{ ref, new: after }] })))).toMatchObject({
+      kind: 'refused',
+      status: 400,
+      message: expect.stringMatching(/is no name of a ref/),
+    });
+  });
 
   it('is a fork’s pull request only where the trigger takes them, by the ref of the repository itself', async () => {
     const taking = open([trigger('github', { forks: 'build' }), trigger('gitlab', { forks: 'build' })]);
@@ -199,7 +253,9 @@ describe('what of a webhook is looked at', () => {
 
     expect(await open([trigger('github')]).receive(request)).toMatchObject({ kind: 'ignored' });
     expect(await taking.receive(request)).toMatchObject({
-      delivery: { request: { refs: [{ from: 'refs/pull/12/head', to: 'refs/brickyard/pr-12', commit: after }] } },
+      delivery: {
+        request: { refs: [{ from: 'refs/pull/12/head', to: 'refs/brickyard/pr-12', commit: after }] },
+      },
     });
     expect(await taking.receive(merge)).toMatchObject({
       delivery: { request: { refs: [{ from: 'refs/merge-requests/1/head', to: 'refs/brickyard/pr-1' }] } },
