@@ -15,6 +15,7 @@ import type { Sandbox } from './engines/engine.ts';
 import { type BuildService, createBuildService } from './farm/build-service.ts';
 import type { BuildTotals } from './farm/build-totals.ts';
 import { createBuildCounter } from './farm/count-builds.ts';
+import { type DispatchSettings, defaultDispatch, dispatchPolicy } from './farm/dispatch-settings.ts';
 import { createImageOnBase } from './farm/image-on-base.ts';
 import { createCommitPlanner } from './farm/plan-commit.ts';
 import { proposeForCommit } from './farm/propose-for-commit.ts';
@@ -52,6 +53,8 @@ export interface BuilderDeps {
   readonly propagation?: PropagationSettings;
   /** How long builds are kept; without it for ever. */
   readonly retention?: RetentionSettings;
+  /** How builds share the workers; default: `defaultDispatch`. */
+  readonly dispatch?: DispatchSettings;
   /** `builder.secrets.key`; without it no secret can be set or used. */
   readonly secretsKey?: string;
   /** Tags that only promotions move; default none. */
@@ -99,7 +102,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
     store,
     prefix: 'builds/',
     events,
-    owner: `${hostname()}:${process.pid}`,
+    policy: dispatchPolicy(deps.dispatch ?? defaultDispatch),
     onError: (error) => log.warn({ err: error }, 'build queue will try again'),
   });
   const builds = createBuildService({ store, queue, events });

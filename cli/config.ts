@@ -11,6 +11,7 @@ import { cacheSchema } from './cache-config.ts';
 import { shippedWord } from './catalog-words.ts';
 import { collectionSchema } from './collection-config.ts';
 import { fault, fitsNginx } from './config-checks.ts';
+import { dispatchSchema } from './dispatch-config.ts';
 import { frontSchema } from './front-config.ts';
 import { formatListenAddress, isLoopback, type ListenAddress, parseListenAddress } from './listen-address.ts';
 import { mirrorsSchema } from './mirror-config.ts';
@@ -271,6 +272,7 @@ export const configSchema = Type.Object({
     retention: retentionSchema,
     /** What package managers fetched. */
     cache: cacheSchema,
+    ...dispatchSchema,
     /** What the commands of builds need and nobody may read. */
     secrets: secretsSchema,
     /** Repositories elsewhere. */

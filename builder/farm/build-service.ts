@@ -6,8 +6,10 @@ import { timeOrderedId } from '../git/time-ordered-id.ts';
 import type { PackageNote } from '../package/package-note.ts';
 import { type ArtifactStore, createArtifactStore } from './artifact-store.ts';
 import { type BuildDetails, createBuildDetails } from './build-detail.ts';
+import { buildJob } from './build-job.ts';
 import { type BuildRequest, parseBuildRequest, toPayload } from './build-request.ts';
 import { cleanLine } from './clean-line.ts';
+import type { BuildLane } from './dispatch-settings.ts';
 import { followLog, type LogFollower } from './follow-log.ts';
 import type { LogPosition } from './log-chunks.ts';
 import { parsePushOptions } from './push-options.ts';
@@ -67,7 +69,9 @@ export function createBuildService(deps: {
       await Promise.all(
         builds.map(async ({ update, ours, nowait }) => {
           if (!nowait) listen(update.id);
-          await queue.add({ id: update.id, payload: toPayload(update, ours) });
+          await queue.add(
+            buildJob(update.id, toPayload(update, ours), laneOf(update, ours, nowait, builds.length)),
+          );
         }),
       );
     },
@@ -94,7 +98,14 @@ export function createBuildService(deps: {
       await Promise.all(
         builds.map(async ({ update }) => {
           const prefix = builds.length > 1 ? `${shortName(update.ref).padEnd(width)} │ ` : '';
-          for await (const line of takeFollower(update.id).lines(signal)) write(prefix + cleanLine(line));
+          let silent = true;
+          for await (const line of takeFollower(update.id).lines(signal)) {
+            silent = false;
+            write(prefix + cleanLine(line));
+          }
+          // Only a build that never began has an empty log, and a look at its record costs time.
+          const job = silent && !signal.aborted ? await queue.get(update.id) : undefined;
+          if (job?.error !== undefined) write(`${prefix}brickyard: build ${update.id}: ${job.error}`);
         }),
       );
     },
@@ -112,7 +123,7 @@ export function createBuildService(deps: {
       if (job === undefined) return undefined;
       // A wave that asked for it is over: this time the tags are the build's own.
       const { wave: _, ...payload } = job.payload;
-      return toBuild(await queue.add({ id: timeOrderedId(), payload }));
+      return toBuild(await queue.add(buildJob(timeOrderedId(), payload, 'interactive')));
     },
     log: (id, after) => followLog(deps, id, after === undefined ? {} : { after }),
     artifacts: createArtifactStore(deps.store),
@@ -145,6 +156,20 @@ function chooseBuilds(
     };
     return [{ update, nowait, ours }];
   });
+}
+
+/**
+ * Somebody looks at a push that waits for its build, and at a package, whose log is asked for by its id. Of many refs at once only the default branch is
+ * looked at so: a push of twenty branches must not delay other people's.
+ */
+function laneOf(
+  { defaultBranch }: RefUpdate,
+  { note }: { note?: PackageNote },
+  nowait: boolean,
+  together: number,
+): BuildLane {
+  if (nowait) return note === undefined ? 'branch' : 'interactive';
+  return together === 1 || defaultBranch ? 'interactive' : 'branch';
 }
 
 function describeFew(built: readonly RefUpdate[]): string {

@@ -1,4 +1,3 @@
-import { hostname } from 'node:os';
 import type { EventBus } from '../../core/events.ts';
 import type { Logger } from '../../core/log.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
@@ -91,7 +90,6 @@ export function createPropagation(deps: PropagationDeps): Propagation {
     store,
     prefix: 'waves/',
     events: deps.events,
-    owner: `${hostname()}:${process.pid}`,
     onError: (error) => log.warn({ err: error }, 'queue of waves will try again'),
     ...deps.queue,
   });

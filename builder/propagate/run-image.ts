@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { JobContext, JobRecord } from '../../core/queue/job-queue.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
+import { buildJob } from '../farm/build-job.ts';
 import { fixedTag } from '../farm/image-tags.ts';
 import { timeOrderedId } from '../git/time-ordered-id.ts';
 import { RebaseRefused } from '../rebase/refusal.ts';
@@ -112,10 +113,8 @@ export function createImageWorker(
     const { repository } = imageAt(index);
     const last = await lastBuild(builds, imageAt(index));
     if (last === undefined) throw new Error('nobody knows any more what it was built of');
-    await builds.add({
-      id: build,
-      payload: { ...last.payload, wave: { id, repository, baseKey: request.baseKey } },
-    });
+    const payload = { ...last.payload, wave: { id, repository, baseKey: request.baseKey } };
+    await builds.add(buildJob(build, payload, 'rebuild'));
     const ended = await untilEnded(build);
     if (ended.state !== 'succeeded') {
       end(index, { outcome: 'failed', reason: `build ${build} ${ended.state}: ${ended.error ?? ''}` });

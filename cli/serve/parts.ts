@@ -102,6 +102,7 @@ export function builderDeps(parts: Parts): Omit<BuilderDeps, 'events'> {
     propagation: config.builder.propagation,
     retention: config.builder.retention,
     dependencyCache: config.builder.cache,
+    dispatch: config.builder,
     ...(config.builder.secrets.key === undefined ? {} : { secretsKey: config.builder.secrets.key }),
     protection: promotion,
     triggers: openTriggers(config),

@@ -18,7 +18,7 @@ export interface FaultGit {
   step(): Promise<void>;
   /** Compares the refs with what was acknowledged; `clone`: also brings all of it back, and git checks every object. */
   settle(clone: boolean): Promise<void>;
-  /** Waits until every push that arrived is an image; returns how many builds needed to be asked for again. */
+  /** Waits until every push that arrived is an image, or was superseded by one of the same ref that is; returns how many builds needed to be asked for again. */
   waitForBuilds(): Promise<number>;
   /** Pushes that git called good. */
   readonly acknowledged: () => number;
@@ -57,7 +57,7 @@ export async function createFaultGit(options: {
   const { folder, repository, base, http, random } = options;
   const work = join(folder, 'work');
   const refs = new Map<string, PushedRef>();
-  /** Commits that arrived, each of them as the head of some ref: every one becomes an image. */
+  /** Commits that arrived, each of them as the head of some ref. */
   const arrived = new Set<string>();
   let acknowledged = 0;
   let serial = 0;
@@ -148,6 +148,7 @@ export async function createFaultGit(options: {
     let again = 0;
     const retried = new Set<string>();
     let states = '';
+    let images: string[] = [];
     await waitFor(
       async () => {
         const builds = await listBuilds();
@@ -165,13 +166,15 @@ export async function createFaultGit(options: {
           if (answer.status >= 300) throw unexpected(`retry of ${id}`, answer);
           again++;
         }
-        return [...arrived].every((commit) => done.has(commit));
+        const needless = supersededCommits(builds);
+        images = [...arrived].filter((commit) => !needless.has(commit) || done.has(commit));
+        return images.every((commit) => done.has(commit));
       },
-      { what: 'every push becomes an image', timeoutMs: 120_000 },
+      { what: 'every push becomes an image, or a newer one of its branch does', timeoutMs: 120_000 },
     ).catch((error: unknown) => {
       throw new Error(`${String(error)}; ${arrived.size} commits arrived; ${states.slice(0, 2000)}`);
     });
-    for (const commit of arrived) {
+    for (const commit of images) {
       const tag = commit.slice(0, 12);
       const answer = await http.send('GET', `/v2/${repository}/manifests/${tag}`);
       if (answer.status !== 200) throw unexpected(`image ${repository}:${tag}`, answer);
@@ -186,6 +189,18 @@ export async function createFaultGit(options: {
   }
 
   return { step, settle, waitForBuilds, acknowledged: () => acknowledged };
+}
+
+/** Commits that need no image, as a newer push of the same ref has one and theirs had not begun. */
+function supersededCommits(builds: readonly BuildView[]): Set<string> {
+  const byId = new Map(builds.map((build) => [build.id, build]));
+  const hasImage = (build: BuildView): boolean => {
+    if (build.state === 'succeeded') return true;
+    const newer = byId.get(/superseded by (\S+)/.exec(build.error ?? '')?.[1] ?? '');
+    return build.state === 'superseded' && newer?.ref === build.ref && newer.id > build.id && hasImage(newer);
+  };
+  const needless = builds.filter((build) => build.state === 'superseded' && hasImage(build));
+  return new Set(needless.map(({ commit }) => commit));
 }
 
 /** The base image that the pushed App.yaml names: one layer of a few bytes, as nobody runs it. */

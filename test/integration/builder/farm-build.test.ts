@@ -343,6 +343,41 @@ describe('a push becomes an image', () => {
     expect(log.join('\n')).toContain('main stays where it is: a newer push has it');
   });
 
+  it('builds only the newest of the pushes to a branch that wait, and tells who waits for the others', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm({ ...shop, work: false });
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'));
+    const url = `${farm.url}/git/team/app.git`;
+    const older = (await gitOk(work, 'rev-parse', 'HEAD')).trim();
+    const waiting = git(work, 'push', url, 'main');
+    await waitFor(async () => (await farm.builder.builds.list()).length === 1, { what: 'the older build' });
+    const newer = await commitFiles(work, { 'server.js': 'console.log(2)' });
+    await git(work, 'push', '-q', '-o', 'build.nowait', url, 'main', 'main:feature');
+    const worker = farm.builder.work({ concurrency: 1 });
+
+    const pushed = await waiting;
+    await waitFor(
+      async () => (await farm.builder.builds.list()).every(({ finishedAt }) => finishedAt !== undefined),
+      { what: 'the end of all builds' },
+    );
+    await worker.close();
+
+    const builds = await farm.builder.builds.list();
+    const main = builds.filter(({ request }) => request.ref === 'refs/heads/main');
+    expect(main.map(({ state }) => state)).toEqual(['succeeded', 'superseded']);
+    expect(builds.find(({ request }) => request.ref.endsWith('feature'))).toMatchObject({
+      state: 'succeeded',
+      tenant: 'team',
+      lane: 'branch',
+    });
+    expect(pushed.stderr).toContain(`superseded by ${main[0]?.id}`);
+    expect((await farm.registry.getManifest('team/app', 'main')).bytes.toString()).toContain(newer);
+    await expect(farm.registry.getManifest('team/app', older.slice(0, 12))).rejects.toMatchObject({
+      code: 'MANIFEST_UNKNOWN',
+    });
+  });
+
   it('says that a base was deleted during the build, and fails without a tag (builder.md 6, row 31)', async () => {
     await using shop = await createWorkshop();
     await using farm = await startFarm({ ...shop, between: (registry) => afterPlanning(registry, () => {}) });

@@ -1,17 +1,18 @@
-// A worker in a process of its own, for queue.test.ts: node queue-child.ts <root> <owner>
+// A worker in a process of its own, for queue.test.ts: node queue-child.ts <root> <owner> [<milliseconds of its lease>]
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createEventBus } from '../../../core/events.ts';
 import { createFilesystemStore } from '../../../core/object-store/filesystem.ts';
 import { createEmbeddedQueue } from '../../../core/queue/embedded.ts';
 
-const [root = '', owner = ''] = process.argv.slice(2);
+const [root = '', owner = '', lease] = process.argv.slice(2);
 const queue = createEmbeddedQueue({
   store: createFilesystemStore({ root: join(root, 'store') }),
   prefix: 'builds/',
   events: createEventBus(),
-  owner,
-  leaseMs: 500,
+  // With a lease that nobody waits for, others must see by its identity that it died.
+  ...(lease === undefined ? { owner } : {}),
+  leaseMs: Number(lease ?? 500),
   pollMs: 50,
   retryMs: 10,
 });

@@ -48,8 +48,8 @@ describe('the embedded queue among processes', () => {
     rmSync(root, { recursive: true });
   });
 
-  async function startWorker(owner: string) {
-    const worker = children.start('queue-child.ts', [root, owner]);
+  async function startWorker(owner: string, ...lease: string[]) {
+    const worker = children.start('queue-child.ts', [root, owner, ...lease]);
     expect(await worker.nextLine()).toBe('ready');
     return worker;
   }
@@ -78,6 +78,19 @@ describe('the embedded queue among processes', () => {
     });
     expect(runs()).toEqual(['a', 'a']);
     await vi.waitFor(async () => expect((await store.list({ prefix: 'queue/builds/' })).objects).toEqual([]));
+  });
+
+  it('knows at once that a process of this machine died, whatever its leases say', async () => {
+    const first = await startWorker('first', '3600000');
+    await queue.add({ id: 'a', payload: { hang: 'first' } });
+    expect(await first.nextLine()).toEqual({ started: 'a' });
+    await queue.add({ id: 'b', payload: {} });
+    await until('b', 'succeeded');
+
+    await first.kill();
+    await startWorker('second', '3600000');
+
+    expect(await until('a', 'succeeded')).toMatchObject({ result: { owner: 'second' }, attempts: 2 });
   });
 
   it('stops a job that another process cancels', async () => {
