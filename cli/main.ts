@@ -53,6 +53,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   builds: async () => (await import('./commands/builds.ts')).registerBuilds,
   secret: async () => (await import('./commands/secret.ts')).registerSecret,
   base: async () => (await import('./commands/base.ts')).registerBase,
+  hook: async () => (await import('./commands/hook.ts')).registerHook,
   images: async () => (await import('./commands/images.ts')).registerImages,
   gc: async () => (await import('./commands/gc.ts')).registerGc,
   verify: async () => (await import('./commands/verify.ts')).registerVerify,

@@ -97,7 +97,11 @@ export function createPackageService(deps: {
               pusher: upload.pusher,
               ...(upload.host === undefined ? {} : { host: upload.host }),
               message: 'package',
-              reuse: async ({ id }) => isOpen((await builds.get(id))?.state),
+              reuse: async ({ id }) => {
+                const build = await builds.get(id);
+                // The same files under another tag are another wish.
+                return isOpen(build?.state) && build?.request.tag === tag;
+              },
             },
             async (commit) => {
               const note = await fill(commit, upload, spooled, archiveLimits);

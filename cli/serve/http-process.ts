@@ -1,10 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { createAppFileParser } from '../../builder/appfile/parse-appfile.ts';
 import { createImageRecords } from '../../builder/farm/image-records.ts';
 import { createArtifactRoutes } from '../../builder/http/artifact-routes.ts';
 import { createBaseImageRoutes } from '../../builder/http/base-image-routes.ts';
 import { createBuildRoutes } from '../../builder/http/build-routes.ts';
 import { createGitRoutes } from '../../builder/http/git-routes.ts';
 import { createHookRoutes } from '../../builder/http/hook-routes.ts';
+import { createLintRoutes } from '../../builder/http/lint-routes.ts';
 import { createPackageRoutes } from '../../builder/http/package-routes.ts';
 import { createSecretRoutes } from '../../builder/http/secret-routes.ts';
 import { type Builder, createBuilder } from '../../builder/main.ts';
@@ -107,6 +109,10 @@ export async function startHttpProcess(
     await app.register(createBuildRoutes({ builds: builder.builds, authenticator, http }));
     await app.register(createArtifactRoutes({ builds: builder.builds, authenticator, http }));
     await app.register(createBaseImageRoutes({ propagation: builder.propagation, authenticator, http }));
+    const { defaultBase } = config.builder;
+    await app.register(
+      createLintRoutes({ parseAppFile: createAppFileParser(), defaultBase, authenticator, http }),
+    );
     await app.register(createPackageRoutes({ ...builder, authenticator, http }));
     await app.register(createSecretRoutes({ ...builder, authenticator, http }));
     await app.register(createHookRoutes({ triggers: builder.triggers, authenticator, http }));

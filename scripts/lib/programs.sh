@@ -25,6 +25,7 @@ radosgw;radosgw;radosgw --version && radosgw-admin --version;S3 store: its gatew
 nginx;nginx;nginx -v;the web server in front of replicas
 redis-server;redis-server;redis-server --version;what machines tell each other through
 redis-cli;redis-tools;redis-cli --version;asks it in the tests
+svn;subversion;svn --version && svnadmin --version;hooks of Subversion repositories
 curl;curl;curl --version;real client over TLS and HTTP/2
 openssl;openssl;openssl version;certificates of the tests
 docker-registry;docker-registry;docker-registry --version;the peer that the bench measures against
