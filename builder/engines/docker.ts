@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import Docker from 'dockerode';
@@ -14,6 +15,7 @@ import {
 import { createDockerfileEngine } from './docker/dockerfile-build.ts';
 import { createEgress, type EgressSettings, egressSettings } from './docker/egress.ts';
 import { findSocket } from './docker/find-socket.ts';
+import { createImageUses, type ImageUses } from './docker/image-uses.ts';
 import { createLevelSandbox } from './docker/level-sandbox.ts';
 import { removeOrphans } from './docker/owner.ts';
 import { createRelayImage } from './docker/relay-image.ts';
@@ -32,6 +34,8 @@ export interface DockerEngineOptions {
   /** Where base images are read from and what the engine builds is put. */
   readonly registry: Registry;
   readonly log: Logger;
+  /** Folder of this machine where it is noted which base images are used, for `removeUnusedImages`; default: nobody removes any. */
+  readonly cacheDir?: string;
   /** What differs from `sandboxLimits`. */
   readonly limits?: Partial<SandboxLimits>;
   /** The network of builds; what differs from `egressSettings`. */
@@ -70,7 +74,7 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
   } catch (error) {
     log.warn({ err: error, socketPath }, 'could not look for what earlier sandboxes left behind');
   }
-  const images = createBaseImages(api, registry);
+  const images = createBaseImages(api, registry, imageUses(options.cacheDir));
   const sandbox = createSandbox({
     api,
     images,
@@ -95,6 +99,35 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
   });
   return { socketPath, sandbox, levels, dockerfile, close: () => sandbox.settled() };
 }
+
+/**
+ * Removes base images that no build has used since `before` (milliseconds since 1970) from the engine; a build that needs one loads it again. Returns how
+ * many. Errors: ContainerApiError, those of the file system.
+ */
+export async function removeUnusedImages(
+  options: Pick<DockerEngineOptions, 'socket' | 'environment'> & {
+    readonly cacheDir: string;
+    readonly before: number;
+  },
+): Promise<number> {
+  const { socket = 'auto', environment = process.env } = options;
+  const uses = createImageUses(usesFolder(options.cacheDir));
+  const unused = await uses.unusedSince(options.before);
+  const socketPath = unused.length === 0 ? undefined : await findSocket({ socket, environment });
+  if (socketPath === undefined) return 0;
+  const api = createContainerApi(socketPath);
+  for (const name of unused) {
+    await api.removeImage(name);
+    await uses.forget(name);
+  }
+  return unused.length;
+}
+
+function imageUses(cacheDir: string | undefined): ImageUses | undefined {
+  return cacheDir === undefined ? undefined : createImageUses(usesFolder(cacheDir));
+}
+
+const usesFolder = (cacheDir: string): string => join(cacheDir, 'engine-images');
 
 /** What the engine of this machine says of itself; undefined = none answers. Errors: ContainerApiError. */
 export async function askEngine(

@@ -19,7 +19,7 @@ export interface EngineSandbox extends Sandbox {
 export function createEngineSandbox(
   deps: { socket: string; registry: Registry; log: Logger } & Pick<
     DockerEngineOptions,
-    'limits' | 'egress' | 'runtime'
+    'limits' | 'egress' | 'runtime' | 'cacheDir'
   >,
 ): EngineSandbox {
   let found: DockerEngine | undefined;

@@ -5,6 +5,7 @@ import { openCollector } from './collection.ts';
 import { createEngineSandbox } from './engine-sandbox.ts';
 import type { ServeOptions } from './messages.ts';
 import { builderDeps, createParts } from './parts.ts';
+import { sweepEngine } from './sweep-engine.ts';
 
 const sweepEveryMs = 60 * 60 * 1000;
 
@@ -20,6 +21,7 @@ export async function startWorkerProcess(
     socket: config.builder.engine,
     registry,
     log,
+    cacheDir: parts.cacheDir,
     ...sandboxOptions(config.builder.sandbox),
   });
   const worker = builder.work({ concurrency: config.builder.concurrency, sandbox });
@@ -31,11 +33,13 @@ export async function startWorkerProcess(
   };
   sweep();
   const timer = setInterval(sweep, sweepEveryMs);
+  const unused = sweepEngine({ socket: config.builder.engine, cacheDir: parts.cacheDir, log });
   const collector = config.collection.enabled ? openCollector(config, store, log) : undefined;
   collector?.start();
   return {
     async close() {
       clearInterval(timer);
+      unused.close();
       await collector?.close();
       await worker.close();
       await sandbox.close();

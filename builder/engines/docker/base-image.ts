@@ -5,6 +5,7 @@ import type { Reader } from '../../../oci/registry.ts';
 import { readingBase } from '../base-image-gone.ts';
 import type { LevelImage } from '../level-sandbox.ts';
 import { type ContainerApi, ContainerApiError } from './container-api.ts';
+import type { ImageUses } from './image-uses.ts';
 import { tarEnd, tarFile } from './tar-file.ts';
 
 /** A config larger than this is none that a base image has (image-spec sets no limit; registries take 4 MiB). */
@@ -33,13 +34,19 @@ interface BaseLayer {
  * The engine never gets a credential for the registry: images go in as a docker-archive that is written from the
  * registry's blobs as they are read. They stay there under a name made of the config's digest, so a second build loads nothing.
  */
-export function createBaseImages(api: ContainerApi, registry: Reader): BaseImages {
+export function createBaseImages(
+  api: ContainerApi,
+  registry: Reader,
+  uses?: Pick<ImageUses, 'note'>,
+): BaseImages {
   const loading = new Map<string, Promise<void>>();
 
   return {
     async ensure(base, signal, log) {
       const image = await readingBase(base, () => readImage(registry, base));
       const name = `localhost/brickyard-base:${digestHex(image.configDigest).slice(0, 64)}`;
+      // A note that could not be made lets the image go too early, and then it is loaded again.
+      await uses?.note(name).catch(() => {});
       const loaded = { name, diffIds: image.diffIds, layers: image.layers };
       if (await holds(api, name, image)) return loaded;
       // Two builds over the same new base load it once. The load ends for all when the build that began it is cancelled;

@@ -1,11 +1,16 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createDockerEngine, type DockerEngine } from '../../../builder/engines/docker.ts';
+import {
+  createDockerEngine,
+  type DockerEngine,
+  removeUnusedImages,
+} from '../../../builder/engines/docker.ts';
 import { createSilentLogger } from '../../../core/log.ts';
 import { digestOf } from '../../../oci/digest.ts';
 import { mediaTypes } from '../../../oci/media-types.ts';
 import { createStoredRegistry } from '../../../registry/stored-registry.ts';
 import { startDockerd, type TestDockerd } from '../../helpers/dockerd.ts';
+import { runOk } from '../../helpers/process.ts';
 import { createBusyboxImage } from './docker-fixtures.ts';
 import { commitFiles, createWork, type Farm, startFarm } from './farm-fixture.ts';
 import { createWorkshop, git } from './git-fixture.ts';
@@ -24,7 +29,12 @@ beforeAll(async () => {
     await registry.putBlob('baseimages/busybox', digestOf(blob), blob);
   await registry.putManifest('baseimages/busybox', 'latest', busybox.manifest, mediaTypes.ociManifest);
   const { socketPath: socket } = docker;
-  const found = await createDockerEngine({ socket, registry, log: createSilentLogger() });
+  const found = await createDockerEngine({
+    socket,
+    registry,
+    log: createSilentLogger(),
+    cacheDir: shop.path,
+  });
   if (found === undefined) throw new Error(docker.output());
   engine = found;
   work = await createWork(join(shop.path, 'work'), { 'App.yaml': 'appname: app\n' });
@@ -96,4 +106,23 @@ it('a build that fails, or wants none, keeps nothing; one that is too large says
   expect(without).not.toMatch(/cache (?:saved|restored)/);
   expect(large).toMatch(/the cache \(npm\) is not kept: it has more than 1000000 bytes[^]*✓ image/);
   expect(own).toMatch(/fetching\n[^]*cache saved \d+ B \(own\)/);
+});
+
+it('a base image that no build uses any more leaves the engine, and comes back when one needs it', async () => {
+  await using farm = await worker('images');
+  await push(farm, { 'App.yaml': appYaml(), 'package-lock.json': 'images' });
+  const removal = { socket: docker.socketPath, cacheDir: shop.path };
+  const images = (): Promise<string> =>
+    runOk('docker', ['image', 'ls', '--quiet', 'localhost/brickyard-base'], docker);
+
+  expect(await removeUnusedImages({ ...removal, before: Date.now() - 60 * 60 * 1000 })).toBe(0);
+  expect(await images()).not.toBe('');
+  expect(await removeUnusedImages({ ...removal, before: Date.now() + 60_000 })).toBe(1);
+  expect(await images()).toBe('');
+  expect(await removeUnusedImages({ ...removal, before: Date.now() + 60_000 })).toBe(0);
+
+  const again = await push(farm, { 'App.yaml': appYaml(), 'package-lock.json': 'images again' });
+
+  expect(again).toContain('loading base image');
+  expect(again).toContain('✓ tags');
 });
