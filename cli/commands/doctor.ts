@@ -8,6 +8,7 @@ import { UserError } from '../../core/user-error.ts';
 import { checkListenAddress, readConfig } from '../config.ts';
 import type { CliContext } from '../context.ts';
 import { formatBytes } from '../text.ts';
+import { engineFindings } from './doctor-engine.ts';
 import { storeFindings } from './doctor-store.ts';
 
 export interface Finding {
@@ -57,7 +58,10 @@ async function examine(context: CliContext, file: string | undefined): Promise<F
   findings.push(
     ...(await storeFindings(config)),
     spaceFinding(config.data),
-    engineFinding(config.builder.engine),
+    ...(await engineFindings(
+      { engine: config.builder.engine, runtime: config.builder.sandbox.runtime },
+      context.env,
+    )),
     baseFinding(),
     accountsFinding(config.auth.htpasswd),
   );
@@ -88,22 +92,6 @@ function spaceFinding(data: string): Finding {
   } catch (error) {
     return { what: 'disk', state: 'bad', text: (error as Error).message };
   }
-}
-
-function engineFinding(engine: string): Finding {
-  const sockets = [
-    '/var/run/docker.sock',
-    '/run/podman/podman.sock',
-    `/run/user/${process.getuid?.() ?? 0}/podman/podman.sock`,
-  ];
-  const found =
-    engine === 'auto' ? sockets.find((path) => existsSync(path)) : engine === 'none' ? undefined : engine;
-  if (found !== undefined && existsSync(found)) return { what: 'engine', state: 'ok', text: found };
-  return {
-    what: 'engine',
-    state: 'note',
-    text: 'no container engine: App.yaml files with `build:` commands cannot be built here',
-  };
 }
 
 function accountsFinding(file: string | undefined): Finding {

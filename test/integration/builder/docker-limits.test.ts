@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { EgressSettings } from '../../../builder/engines/docker/egress.ts';
 import type { SandboxLimits } from '../../../builder/engines/docker/sandbox-limits.ts';
 import {
+  askEngine,
   createDockerEngine,
   type DockerEngine,
   type DockerEngineOptions,
@@ -194,6 +195,17 @@ describe('the walls of a sandbox', () => {
       sysctl: 'refused\n',
       devices: '',
       sockets: '',
+    });
+  });
+
+  it('the engine says what it is and has', async () => {
+    expect(await askEngine({ socket: dockerd.socketPath })).toEqual({
+      name: 'Docker',
+      version: expect.stringMatching(/^\d+\./),
+      runc: expect.stringMatching(/^\d+\./),
+      runtimes: expect.arrayContaining(['runc']),
+      security: expect.arrayContaining([expect.stringContaining('seccomp')]),
+      socketPath: dockerd.socketPath,
     });
   });
 

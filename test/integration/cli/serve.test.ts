@@ -141,7 +141,8 @@ describe('brickyard doctor', () => {
     const { code, stdout } = await doctor({}, '--json');
 
     const findings = JSON.parse(stdout) as { what: string; state: string }[];
-    expect(findings.map(({ what }) => what)).toEqual([
+    // What an engine that runs here lacks is told of beside it.
+    expect(findings.map(({ what }) => what).filter((what) => what !== 'sandbox')).toEqual([
       'node',
       'git',
       'configuration',
