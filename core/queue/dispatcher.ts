@@ -53,18 +53,19 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const jobs = createOpenJobs(policy);
   const leases = createLeaseWatch({ leaseMs });
   const lease = createDispatcherLease({ ...options, key: keys.dispatcher, worker: local.id, elapsed });
+  const releaseMs = Math.max(leaseMs / 3, options.pollMs * 5);
   const { scan, look } = createOpenJobsScan({
     ...options,
     jobs,
     leases,
     elapsed,
-    releaseMs: Math.max(leaseMs / 3, options.pollMs * 5),
+    releaseMs,
     onIgnored,
     onProgress: choose,
   });
   let others = new Map<string, WorkerInfo>();
-  /** Workers that did not take up what was released to them, with their last word: nothing more for them before the next. */
-  const silent = new Map<string, string>();
+  /** Workers that did not take up what was released to them: nothing for them until then, longer each time, until one of their jobs runs. */
+  const silent = new Map<string, { times: number; until: number }>();
   let lookedAround = -Infinity;
   let turns: ReadonlyMap<string, number> = new Map();
   let leading = false;
@@ -84,15 +85,20 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       const room = Math.max(0, (near ? free : free * 2) - released);
       return { id, slots, room, load: running + released, near };
     };
-    const far = [...others.values()].filter(({ id, at }) => id !== local.id && silent.get(id) !== at);
+    const far = [...others.values()].filter(
+      ({ id }) => id !== local.id && (silent.get(id)?.until ?? 0) <= elapsed(),
+    );
     return [roomOf(local.id, local.slots(), true), ...far.map(({ id, slots }) => roomOf(id, slots, false))];
   }
 
-  function onIgnored(worker: string): void {
+  function onIgnored(id: string, worker: string): void {
+    withdraw({ id, worker });
     const info = others.get(worker);
     const busy = jobs.active().filter((job) => job.worker === worker && job.state === 'running').length;
     // One that is full keeps what it was given until a slot is free, and others may be quicker.
-    if (info !== undefined && worker !== local.id && busy < info.slots) silent.set(worker, info.at);
+    if (info === undefined || worker === local.id || busy >= info.slots) return;
+    const times = silent.get(worker)?.times ?? 0;
+    silent.set(worker, { times: times + 1, until: elapsed() + releaseMs * 2 ** Math.min(times, 6) });
   }
 
   function choose(): void {
@@ -207,6 +213,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     }
     for (const job of jobs.active()) {
       const { id, worker, state } = job;
+      if (worker !== undefined && state === 'running') silent.delete(worker);
       if (worker === undefined || worker === local.id || others.has(worker)) continue;
       if (state === 'running') await look(id);
       else {
@@ -222,7 +229,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     turns = new Map();
     lookedAround = -Infinity;
     await lookAround();
-    const hints = await channel.released();
+    // Without them some jobs are released twice.
+    const hints = await channel.released().catch((error: unknown) => {
+      onError(error);
+      return [];
+    });
     await scan();
     for (const { id, worker } of hints) {
       const job = jobs.get(id);

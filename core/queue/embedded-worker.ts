@@ -58,11 +58,13 @@ export function createEmbeddedWorker(
   /** Takes the job up when it still waits; later, where all slots are taken. Resolves when that is decided. */
   async function offer(id: string): Promise<void> {
     if (running.has(id) || claiming.has(id) || pending.has(id)) return;
-    if (!hasSlot()) {
-      if (pending.size >= mostPending || shutdown.signal.aborted) return;
-      await new Promise<void>((resolve) => pending.set(id, resolve));
-      if (!hasSlot()) return;
-    }
+    if (hasSlot()) return begin(id);
+    if (pending.size >= mostPending || shutdown.signal.aborted) return;
+    await new Promise<void>((resolve) => pending.set(id, resolve));
+  }
+
+  /** Holds a slot from this very moment on. */
+  function begin(id: string): Promise<void> {
     const claimed = claim(id)
       .catch(onError)
       .finally(() => {
@@ -70,19 +72,20 @@ export function createEmbeddedWorker(
         takeNext();
       });
     claiming.set(id, claimed);
-    await claimed;
+    return claimed;
   }
 
   function takeNext(): void {
     const [first] = pending;
     if (first === undefined || !hasSlot()) return;
-    pending.delete(first[0]);
-    first[1]();
+    const [id, decided] = first;
+    pending.delete(id);
+    void begin(id).then(decided);
   }
 
   /** The dispatcher will find others for them. */
   function dropPending(): void {
-    for (const decide of pending.values()) decide();
+    for (const decided of pending.values()) decided();
     pending.clear();
   }
 
@@ -120,8 +123,13 @@ export function createEmbeddedWorker(
     if (isTerminal(job.state)) await store.delete(keys.open(job.id));
   }
 
-  function onEvent({ id, state, job }: QueueEvent): void {
+  function onEvent({ id, state, job, worker }: QueueEvent): void {
     if (state === 'cancelling') running.get(id)?.look();
+    if ((state === 'released' || state === 'running') && worker !== ownId) {
+      // Another one has it, or shall have it.
+      pending.get(id)?.();
+      pending.delete(id);
+    }
     if (state !== 'queued') {
       clearTimeout(announced.get(id));
       announced.delete(id);

@@ -22,8 +22,10 @@ export interface OpenJob {
   notBefore?: number;
   /** Since when its favourite is waited for. */
   heldSince?: number;
-  /** A worker where it went wrong. */
+  /** A worker where it went wrong, or that did not take it. */
   avoid?: string;
+  /** A worker did not take it, so it goes to any. */
+  ignored?: boolean;
 }
 
 /** The open jobs that a dispatcher keeps in mind. */
@@ -142,7 +144,7 @@ export function createOpenJobs(policy: DispatchPolicy, most = mostOpen): OpenJob
           id: job.id,
           tenant: job.tenant,
           lane: job.lane,
-          ...(job.affinity === undefined ? {} : { affinity: job.affinity }),
+          ...(job.affinity === undefined || job.ignored === true ? {} : { affinity: job.affinity }),
           ...(job.avoid === undefined ? {} : { avoid: job.avoid }),
           waitedMs: now - job.seenAt,
           heldMs: job.heldSince === undefined ? 0 : now - job.heldSince,

@@ -21,8 +21,8 @@ export interface ScanOptions {
   readonly now: () => number;
   readonly elapsed: () => number;
   readonly onError: (error: unknown) => void;
-  /** Told of a worker that has not taken up in time what was released to it. */
-  readonly onIgnored: (worker: string) => void;
+  /** Told of a worker that has not taken up in time what was released to it, before another may have it. */
+  readonly onIgnored: (id: string, worker: string) => void;
   /** Told after a part of the jobs was read: there may be something to release. */
   readonly onProgress: () => void;
 }
@@ -129,14 +129,17 @@ export function createOpenJobsScan(options: ScanOptions): OpenJobsScan {
   function noteQueued(job: StoredJob): void {
     const known = jobs.get(job.id);
     if (known?.state === 'queued' || known?.state === 'ending') return;
-    if (known?.state === 'released' && known.worker !== undefined) options.onIgnored(known.worker);
-    const { strikes, worker } = job;
+    const ignoredBy = known?.state === 'released' ? known.worker : undefined;
+    if (ignoredBy !== undefined) options.onIgnored(job.id, ignoredBy);
+    const { strikes } = job;
+    const avoid = ignoredBy ?? (strikes === 0 ? undefined : job.worker);
     const lookedAt = elapsed();
     jobs.note(job.id, hintsOf(job), {
       state: 'queued',
       lookedAt,
       ...(strikes === 0 ? {} : { notBefore: lookedAt + retryAfter(strikes, options.retryMs) }),
-      ...(strikes === 0 || worker === undefined ? {} : { avoid: worker }),
+      ...(avoid === undefined ? {} : { avoid }),
+      ...(ignoredBy === undefined ? {} : { ignored: true }),
     });
   }
 
