@@ -59,7 +59,7 @@ export async function* cacheArchive(
     for await (const { entry, body } of readTar(archive)) {
       const path = below(entry.path);
       // A file below a link would be written through it when the archive is laid out.
-      if (refusePath(path) !== undefined || places.has(path)) continue;
+      if (refusePath(path) !== undefined || places.has(path) || settings.has(path)) continue;
       if (parentsOf(path).some((parent) => places.get(parent) !== 'directory')) continue;
       const mode = entry.mode & 0o777;
       bytes += entry.size;
@@ -89,6 +89,17 @@ export async function* cacheArchive(
 }
 
 const noHash = new Uint8Array(32);
+
+/** Each build has its own: which proxy and mirrors to use, and who it is there. */
+const settings: ReadonlySet<string> = new Set([
+  '.config/pip/pip.conf',
+  '.git-credentials',
+  '.gradle/gradle.properties',
+  '.m2/settings-security.xml',
+  '.m2/settings.xml',
+  '.netrc',
+  '.npmrc',
+]);
 
 /** `a`, `a/b` of `a/b/c`. */
 function parentsOf(path: string): string[] {

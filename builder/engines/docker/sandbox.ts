@@ -16,6 +16,7 @@ import { openDiskUse } from './disk-use.ts';
 import { createDiskWatch, type DiskWatch } from './disk-watch.ts';
 import type { Egress, OpenEgress } from './egress.ts';
 import { restoreCaches, saveCaches } from './home-caches.ts';
+import { homeEnvironment } from './home-environment.ts';
 import { checkOutputs, outputsArchive } from './outputs.ts';
 import { sandboxLabels } from './owner.ts';
 import { createProcessWatch } from './process-watch.ts';
@@ -145,7 +146,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
       labels,
       argv: commandsArgv(step.commands, word),
       // Beside the workspace, so that tests find the dependencies that the build has fetched.
-      environment: { ...way?.environment, ...environment, HOME: `${mountPoint}/${homeName}` },
+      environment: homeEnvironment(`${mountPoint}/${homeName}`, { ...way?.environment, ...environment }),
       user: `${buildUser}:${buildUser}`,
       volume,
       mountPoint,

@@ -84,6 +84,17 @@ describe('the archive of a cache', () => {
     ]);
   });
 
+  it('settings stay behind: each build has its own', async () => {
+    const maven = await archive(
+      directory('.m2'),
+      file('.m2/settings.xml'),
+      file('.m2/a/settings.xml'),
+      file('.m2/b'),
+    );
+
+    expect(await kept({ '.m2': maven })).toEqual(['directory 755 10001 .m2', 'file 644 10001 .m2/b x']);
+  });
+
   it.each<[string, Part[], CacheNotKept['reason']]>([
     ['nothing', [], 'empty'],
     ['folders alone', [directory('.m2'), directory('.m2/x')], 'empty'],
@@ -93,7 +104,7 @@ describe('the archive of a cache', () => {
       [directory('.m2'), ...Array.from({ length: 10 }, (_, index) => file(`.m2/${index}`))],
       'too large',
     ],
-    ['a secret', [directory('.m2'), file('.m2/settings.xml', '<p>s3cr3t-value</p>')], 'secret'],
+    ['a secret', [directory('.m2'), file('.m2/x.xml', '<p>s3cr3t-value</p>')], 'secret'],
   ])('of %s is not kept', async (_, parts, reason) => {
     const finder = createSecretFinder(new Map([['nexus', Buffer.from('s3cr3t-value')]]));
     const content = parts.length === 0 ? undefined : await archive(...parts);
