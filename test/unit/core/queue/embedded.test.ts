@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createEventBus } from '../../../../core/events.ts';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
 import { type ObjectStore, ObjectStoreUnavailable } from '../../../../core/object-store/object-store.ts';
+import type { DispatchChannel } from '../../../../core/queue/dispatch-channel.ts';
 import { createEmbeddedQueue } from '../../../../core/queue/embedded.ts';
 import type { JobQueue, JobWorker } from '../../../../core/queue/job-queue.ts';
 import { jobQueueSuite, suitePolicy } from '../../../suites/job-queue.ts';
@@ -195,6 +196,64 @@ describe('the embedded queue', () => {
 
     await vi.waitFor(async () => expect((await queue.get('b'))?.state).toBe('succeeded'));
     expect(String(errors[0])).toContain('builds/a is damaged');
+  });
+
+  it('ends every job, also when the way to other workers loses everything', async () => {
+    const store = createMemoryStore();
+    const lost: string[] = [];
+    const channel: DispatchChannel = {
+      release: async (_, id) => {
+        lost.push(id);
+      },
+      withdraw: async () => {},
+      released: async () => [],
+      listen: () => ({ close: async () => {} }),
+    };
+    const open = (): JobQueue =>
+      createEmbeddedQueue({ ...settings, store, channel, events: createEventBus(), owner: 'x' });
+    const queue = open();
+    for (const each of [queue, open(), open()]) workers.push(each.work(async () => ({}), { concurrency: 2 }));
+    await vi.waitFor(async () => expect(await queue.workers()).toHaveLength(3));
+    for (let index = 0; index < 30; index++) {
+      await queue.add({ id: `job-${index}`, payload: {}, affinity: `app-${index % 5}` });
+    }
+
+    await vi.waitFor(
+      async () => expect((await queue.list()).every(({ state }) => state === 'succeeded')).toBe(true),
+      { timeout: 10_000 },
+    );
+    // Else nothing was lost on the way.
+    expect(lost.length).toBeGreaterThan(0);
+  });
+
+  it('ends every job when its channel says that it is broken', async () => {
+    const store = createMemoryStore();
+    const broken = async (): Promise<never> => Promise.reject(new Error('the channel is broken'));
+    const channel: DispatchChannel = {
+      release: broken,
+      withdraw: broken,
+      released: broken,
+      listen: () => ({ close: async () => {} }),
+    };
+    const errors: unknown[] = [];
+    const events = createEventBus();
+    const queue = createEmbeddedQueue({
+      ...settings,
+      store,
+      channel,
+      events,
+      owner: 'x',
+      onError: (error) => errors.push(error),
+    });
+    workers.push(queue.work(async () => ({}), { concurrency: 1 }));
+
+    for (const id of ['a', 'b', 'c']) await queue.add({ id, payload: {} });
+
+    await vi.waitFor(
+      async () => expect((await queue.list()).every(({ state }) => state === 'succeeded')).toBe(true),
+      { timeout: 10_000 },
+    );
+    expect(String(errors[0])).toContain('the channel is broken');
   });
 
   it.each(['', 'a/b', 'a:b', '-a', 'x'.repeat(121)])('refuses the id %j', async (id) => {
