@@ -105,9 +105,7 @@ export function createStatusReports(deps: StatusReportsDeps): StatusReports {
     const { commit, ref } = report;
     const { state } = build;
     const link =
-      deps.publicUrl === undefined
-        ? undefined
-        : `${deps.publicUrl.replace(/\/+$/, '')}/api/v1/builds/${build.id}/log`;
+      deps.publicUrl === undefined ? undefined : `${deps.publicUrl.replace(/\/+$/, '')}/builds/${build.id}`;
     const request = statusRequest(trigger, {
       commit,
       ref,

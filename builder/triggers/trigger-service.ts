@@ -7,6 +7,7 @@ import type { BuildService } from '../farm/build-service.ts';
 import type { FetchLimits } from '../git/fetch-target.ts';
 import type { GitHost } from '../git/git-host.ts';
 import { type Delivery, toDelivery } from './delivery.ts';
+import { forgetOldDeliveries } from './old-deliveries.ts';
 import { createDeliveryReceiver, type ReceiveDelivery } from './receive-delivery.ts';
 import type { Lookup } from './resolve-host.ts';
 import { createDeliveryRunner } from './run-delivery.ts';
@@ -45,7 +46,7 @@ export interface TriggerServiceDeps {
 const fetchesAtOnce = 4;
 /** A repository that is away for a moment is asked again after this time, and after twice as long. Milliseconds. */
 const retryMs = 20_000;
-const sweepEveryMs = 60 * 60 * 1000;
+const sweepEveryMs = 6 * 60 * 60 * 1000;
 
 /** 4 GiB, 10 million objects (Linux has about as many), an hour. */
 const defaultLimits: FetchLimits = {
@@ -80,9 +81,9 @@ export function createTriggerService(deps: TriggerServiceDeps): TriggerService {
       const worker = queue.work(runner, { concurrency: fetchesAtOnce });
       const telling = statuses.work();
       const sweep = (): void =>
-        void seen
-          .sweep()
-          .catch((error: unknown) => log.warn({ err: error }, 'old deliveries could not be removed'));
+        void Promise.all([seen.sweep(), forgetOldDeliveries(store, (now ?? Date.now)())]).catch(
+          (error: unknown) => log.warn({ err: error }, 'old deliveries could not be removed'),
+        );
       const timer = setInterval(sweep, sweepEveryMs);
       return {
         async close() {

@@ -144,7 +144,7 @@ function open(
 }
 
 const what = { build: 'b1', commit, ref: 'refs/heads/main' };
-const link = 'https://registry.example.com/api/v1/builds/b1/log';
+const link = 'https://registry.example.com/builds/b1';
 
 function until(condition: () => boolean, name: string): Promise<unknown> {
   return waitFor(async () => condition() || undefined, { what: name, timeoutMs: 30_000 });

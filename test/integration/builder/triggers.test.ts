@@ -1,11 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { FetchSource } from '../../../builder/git/fetch-target.ts';
 import { parseGitPath } from '../../../builder/git/git-path.ts';
 import { runGitService } from '../../../builder/git/git-service.ts';
 import type { Delivery } from '../../../builder/triggers/delivery.ts';
+import { gitAccess } from '../../../builder/triggers/git-access.ts';
 import type { Trigger } from '../../../builder/triggers/trigger.ts';
 import { createFilesystemStore } from '../../../core/object-store/filesystem.ts';
 import type { ObjectStore } from '../../../core/object-store/object-store.ts';
@@ -484,6 +487,104 @@ describe('the fetch', () => {
     });
   });
 
+  it('connects to the address that was looked at, and asks nobody a second time', async () => {
+    // A name that no name server knows: only the one answer leads there.
+    const url = `http://git.invalid:${new URL(remote.url).port}/git/example/web.git`;
+    const access = await gitAccess({ url, privateNetwork: true }, { lookup: async () => ['127.0.0.1'] });
+
+    expect(await fetchFrom(access.url, {}, access)).toMatchObject([{ outcome: 'moved' }]);
+    await expect(fetchFrom(url)).rejects.toThrow(/could not be asked/);
+  });
+
+  it('trusts the authorities of its trigger for the name of the host, and shows the token there only', async () => {
+    const key = join(shop.path, 'tls-key.pem');
+    const caFile = join(shop.path, 'tls.pem');
+    const subject = ['-subj', '/CN=git.invalid', '-addext', 'subjectAltName=DNS:git.invalid'];
+    const pair = [
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-keyout',
+      key,
+      '-out',
+      caFile,
+    ];
+    await runOk('openssl', ['req', '-x509', '-days', '2', ...subject, ...pair]);
+    const wanted = `Basic ${Buffer.from('git:a-token').toString('base64')}`;
+    const git = answerGit(join(work, '.git'));
+    const tls = createHttpsServer(
+      { key: await readFile(key), cert: await readFile(caFile) },
+      (request, response) => {
+        if (request.headers.authorization === wanted) git(request, response);
+        else response.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end();
+      },
+    );
+    await new Promise<void>((resolve) => tls.listen(0, '127.0.0.1', resolve));
+    const { port } = tls.address() as AddressInfo;
+    const from = async (host: string, more: Partial<Trigger['remote']>) => {
+      const url = `https://${host}:${port}/git/a/tls.git`;
+      const access = await gitAccess(
+        { url, privateNetwork: true, ...more },
+        { lookup: async () => ['127.0.0.1'] },
+      );
+      return fetchFrom(access.url, {}, access);
+    };
+    const login = { username: 'git', token: 'a-token' };
+
+    expect(await from('git.invalid', { caFile, login })).toMatchObject([{ outcome: 'moved' }]);
+    await expect(from('git.invalid', { login })).rejects.toThrow(/certificate is not good/);
+    await expect(from('other.invalid', { caFile, login })).rejects.toThrow(/certificate is not good/);
+    await expect(from('git.invalid', { caFile })).rejects.toThrow(/was not let in: check the token/);
+    tls.close();
+    tls.closeAllConnections();
+  });
+
+  it('speaks no transport but that of the address', async () => {
+    const { variables } = await gitAccess({ url: 'https://127.0.0.1/a/b', privateNetwork: true });
+    const marker = join(shop.path, 'ran');
+
+    for (const url of [
+      `ext::sh -c touch% ${marker}`,
+      `EXT::sh -c touch% ${marker}`,
+      `file://${work}/.git`,
+      work,
+      remoteUrl(),
+    ]) {
+      await expect(fetchFrom(url, {}, { variables })).rejects.toThrow(
+        /transport is not allowed|could not be asked/,
+      );
+    }
+    await expect(readFile(marker)).rejects.toThrow('ENOENT');
+  });
+
+  it('takes submodules for what they are in the tree, and asks nobody for them', async () => {
+    const asked: string[] = [];
+    await using module = await listen((request, response) => {
+      asked.push(request.url ?? '');
+      response.end();
+    });
+    const outer = await createWork(join(shop.path, 'outer'), {
+      '.gitmodules': `[submodule "x"]\n\tpath = x\n\turl = ${module.url}/a/b.git\n[submodule "../../.git/hooks"]\n\tpath = y\n\turl = -x\n`,
+    });
+    await gitOk(outer, 'update-index', '--add', '--cacheinfo', `160000,${elsewhere},x`);
+    await gitOk(outer, 'commit', '-q', '-m', 'with a submodule');
+    await using server = await serveFolder(join(outer, '.git'));
+
+    const evil = fetchFrom(`${server.url}/git/a/outer.git`);
+
+    await expect(evil).rejects.toThrow(/objects that are not taken.*gitmodulesName/);
+    await commitFiles(outer, {
+      '.gitmodules': `[submodule "x"]\n\tpath = x\n\turl = ${module.url}/a/b.git\n`,
+    });
+    await gitOk(outer, 'checkout', '-q', '--orphan', 'clean');
+    await gitOk(outer, 'commit', '-q', '-m', 'clean');
+    await gitOk(outer, 'branch', '-q', '-M', 'clean', 'main');
+    expect(await fetchFrom(`${server.url}/git/a/outer.git`)).toMatchObject([{ outcome: 'moved' }]);
+    expect(asked).toEqual([]);
+  });
+
   it('follows no redirect and says where it was stopped', async () => {
     await using redirecting = await listen((request, response) => {
       response.writeHead(302, { location: `${remote.url}${request.url}` }).end();
@@ -507,12 +608,7 @@ describe('the fetch', () => {
       await runOk('git', ['mktree'], { cwd: evil, input: `040000 tree ${inner}\t.GIT\n` })
     ).trim();
     await gitOk(evil, 'update-ref', 'HEAD', (await gitOk(evil, 'commit-tree', '-m', 'evil', tree)).trim());
-    await using server = await listen((request, response) => {
-      const path = parseGitPath(request.url ?? '', request.method ?? '');
-      if ('refused' in path) return void response.writeHead(404).end();
-      const environment = { ...process.env, GIT_DIR: '.' } as Record<string, string>;
-      void runGitService(request, response, { folder: join(evil, '.git'), environment, path });
-    });
+    await using server = await serveFolder(join(evil, '.git'));
 
     await expect(fetchFrom(`${server.url}/git/a/evil.git`)).rejects.toThrow(
       /objects that are not taken.*hasDotgit/,
@@ -553,7 +649,8 @@ describe('a process that dies', () => {
 
 function fetchFrom(
   url: string,
-  limits: Partial<{ bytes: number; objects: number; milliseconds: number }> = {},
+  limits: Partial<FetchSource['limits']> = {},
+  access: Partial<Pick<FetchSource, 'settings' | 'variables'>> = {},
 ) {
   return farm.builder.git.fetchRefs(
     {
@@ -564,13 +661,28 @@ function fetchFrom(
       refs: [{ from: 'refs/heads/main', to: 'refs/heads/main' }],
     },
     {
-      url,
       settings: [],
       variables: { GIT_ALLOW_PROTOCOL: 'http' },
+      ...access,
+      url,
       limits: { bytes: 1e9, objects: 1e6, milliseconds: 60_000, ...limits },
     },
     new AbortController().signal,
   );
+}
+
+/** A git server that looks into nothing of what it serves. */
+function serveFolder(folder: string): ReturnType<typeof listen> {
+  return listen(answerGit(folder));
+}
+
+function answerGit(folder: string): RequestListener {
+  return (request, response) => {
+    const path = parseGitPath(request.url ?? '', request.method ?? '');
+    if ('refused' in path) return void response.writeHead(404).end();
+    const environment = { ...process.env, GIT_DIR: '.' } as Record<string, string>;
+    void runGitService(request, response, { folder, environment, path });
+  };
 }
 
 async function listen(answer: RequestListener): Promise<{ url: string } & AsyncDisposable> {

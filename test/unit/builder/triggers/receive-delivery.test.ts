@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { forgetOldDeliveries } from '../../../../builder/triggers/old-deliveries.ts';
 import {
   createDeliveryReceiver,
   type ReceiveDelivery,
@@ -146,6 +147,26 @@ describe('a webhook that is taken', () => {
     now += 8 * 24 * 60 * 60 * 1000;
     await seen.sweep();
     expect((await store.list({ prefix: 'hooks/' })).objects).toEqual([]);
+  });
+});
+
+describe('what became of a webhook', () => {
+  it('is known for 30 days after it is over', async () => {
+    const store = createMemoryStore();
+    const { receive, queue } = open([trigger('github')], store);
+    const idOf = async (fields: typeof githubPush, id: string): Promise<string> => {
+      const received = await receive(sent(fields, id));
+      return received.kind === 'kept' ? received.delivery.id : '';
+    };
+    const over = await idOf(githubPush, 'delivery-1');
+    const waiting = await idOf({ ...githubPush, pushed_at: 2 }, 'delivery-2');
+    await queue.cancel(over, 'test');
+    const day = 24 * 60 * 60 * 1000;
+
+    await forgetOldDeliveries(store, Date.now() + 29 * day);
+    expect(await queue.list()).toHaveLength(2);
+    await forgetOldDeliveries(store, Date.now() + 31 * day);
+    expect((await queue.list()).map(({ id }) => id)).toEqual([waiting]);
   });
 });
 
