@@ -161,10 +161,20 @@ const clientErrors = new Map([
   ['ERR_HTTP_REQUEST_TIMEOUT', '408 Request Timeout'],
 ]);
 
+const mistakes = new Map([
+  [413, 'TOO_LARGE'],
+  [415, 'TYPE_UNKNOWN'],
+]);
+
 /** A client learns of its own mistakes; of ours, only under which id the log tells more. */
 function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const status = error.statusCode ?? 500;
-  if (status < 500) return reply.code(status).send({ error: { message: error.message } });
+  if (status < 500) {
+    // The routes' schemas of such answers want a code.
+    const code =
+      error.validation === undefined ? (mistakes.get(status) ?? 'BAD_REQUEST') : 'PARAMETER_INVALID';
+    return reply.code(status).send({ error: { code, message: error.message } });
+  }
   request.log.error({ err: error, requestId: request.id }, 'request failed');
   return reply.code(status).send({ error: { message: 'an internal error occurred', requestId: request.id } });
 }

@@ -35,7 +35,10 @@ export interface HookWorkshop {
   close(): Promise<void>;
 }
 
-export async function openHookWorkshop(): Promise<HookWorkshop> {
+/** `settings` are added to the server's environment. */
+export async function openHookWorkshop(
+  settings: Readonly<Record<string, string>> = {},
+): Promise<HookWorkshop> {
   const directory: TempDirectory = await createTempDirectory('hook');
   const folder = directory.path;
   const htpasswd = join(folder, 'htpasswd');
@@ -47,10 +50,17 @@ export async function openHookWorkshop(): Promise<HookWorkshop> {
   });
   if (added.code !== 0) throw new Error(added.stderr);
   await mkdir(join(folder, 'data'));
-  const env = { BRICKYARD_AUTH_HTPASSWD: htpasswd, BRICKYARD_LOG_LEVEL: 'error' };
+  const env = {
+    BRICKYARD_AUTH_HTPASSWD: htpasswd,
+    BRICKYARD_LOG_LEVEL: 'error',
+    BRICKYARD_PROCESSES: '1',
+    BRICKYARD_BUILDER_ENGINE: 'none',
+    ...settings,
+  };
   let server = await startServer({ env, data: join(folder, 'data') });
   const registry = createRegistryClient({ url: server.url, credentials: { username: user, password } });
   await pushBase(registry);
+  const authorization = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
   const command = (...args: string[]): Promise<CommandOutcome> =>
     brickyard(args, { home: folder, server: server.url });
   const login = await brickyard(['login', server.url, '--user', user, '--password-stdin'], {
@@ -67,8 +77,8 @@ export async function openHookWorkshop(): Promise<HookWorkshop> {
     credentialFile,
     command,
     async builds() {
-      const { stdout } = await command('builds', 'ls', '--json');
-      return JSON.parse(stdout) as readonly BuildLine[];
+      const answer = await fetch(`${server.url}/api/v1/builds?limit=200`, { headers: { authorization } });
+      return ((await answer.json()) as { builds: readonly BuildLine[] }).builds;
     },
     gitUrl: (app) =>
       `${server.url.replace('//', `//${user}:${encodeURIComponent(password)}@`)}/git/${app}.git`,
@@ -111,15 +121,17 @@ export async function createBare(folder: string, name: string): Promise<HookedCl
   };
 }
 
-/** Everything of ours in a repository runs under this shell from now on. */
+/** Everything of ours in a repository runs under this shell from now on; busybox also without util-linux's `flock`. */
 export async function useShell(repository: string, shell: string): Promise<void> {
   for (const folder of ['hooks', 'brickyard']) {
     for (const name of await readdir(join(repository, folder))) {
+      if (!/^(?:deliver|(?:post|pre)-\w+)$/.test(name)) continue;
       const path = join(repository, folder, name);
-      if (name.includes('.') || !/^(?:deliver|(?:post|pre)-\w+)$/.test(name)) continue;
       const text = await readFile(path, 'latin1');
-      if (text.includes('# brickyard hook'))
-        await writeFile(path, text.replace(/^#!.*\n/, `#!${shell}\n`), 'latin1');
+      if (!text.includes('# brickyard hook')) continue;
+      const changed = text.replace(/^#!.*\n/, `#!${shell}\n`);
+      const lacking = shell.includes('busybox') ? changed.replace('command -v flock', 'false') : changed;
+      await writeFile(path, lacking, 'latin1');
     }
   }
 }
