@@ -32,14 +32,6 @@ export interface BuildLogLimits {
   readonly line?: number;
 }
 
-export interface BuildLogOptions extends BuildLogLimits {
-  /**
-   * Takes out what nobody may read; asked of each line once controls are out of it, which could stand between the letters of a secret, and before
-   * it is cut. A sandbox hands lines over in parts of 32 KiB: what looks across those is done where they are made.
-   */
-  readonly mask?: (line: string) => string;
-}
-
 export interface BuildLogWriter {
   /** Takes text of one or more lines; never waits and never fails. */
   line(text: string): void;
@@ -65,12 +57,11 @@ export function createBuildLog(
   deps: { store: ObjectStore; events: EventBus; log: Logger },
   id: string,
   fence: number,
-  options: BuildLogOptions = {},
+  limits: BuildLogLimits = {},
 ): BuildLogWriter {
-  const headLimit = options.head ?? 4 * 1024 * 1024;
-  const tailLimit = options.tail ?? 1024 * 1024;
-  const lineLimit = options.line ?? 65_536;
-  const mask = options.mask ?? ((line: string) => line);
+  const headLimit = limits.head ?? 4 * 1024 * 1024;
+  const tailLimit = limits.tail ?? 1024 * 1024;
+  const lineLimit = limits.line ?? 65_536;
   /** Number of the next line. */
   let next = 0;
   /** The start is full: from here on only the end is kept. */
@@ -161,7 +152,7 @@ export function createBuildLog(
   }
 
   function add(text: string): void {
-    const whole = mask(cleanLine(text));
+    const whole = cleanLine(text);
     const line =
       whole.length > lineLimit ? `${whole.slice(0, lineLimit)} … (${whole.length} characters)` : whole;
     const bytes = Buffer.byteLength(line) + 1;

@@ -33,6 +33,9 @@ export interface FollowOptions {
 const liveLimit = 5_000;
 const liveCharacters = 2 * 1024 * 1024;
 const pollMs = 1_000;
+/** After so many looks that found nothing, the next ones come less often: events tell of news at once where there are any. */
+const eagerLooks = 10;
+const lazyPollMs = 3_000;
 /** Chunks reach the store a little later than lines are heard. */
 const storedAfterMs = 100;
 /** Lines that are not stored after so many looks were lost on their way there. */
@@ -128,20 +131,25 @@ export function followLog(
     try {
       if (options.fresh !== true) yield* giveStored();
       let looks = 0;
+      let quiet = 0;
       while (!signal.aborted) {
         const taken = takeLive(looks);
         if (typeof taken === 'object') {
           looks = 0;
+          quiet = 0;
           if (taken.block.lines.length > 0) yield taken.block;
           if (taken.end) return;
           continue;
         }
-        await pause(taken === 'ahead' ? storedAfterMs : pollMs, signal);
+        const idleMs = quiet < eagerLooks ? pollMs : lazyPollMs;
+        await pause(taken === 'ahead' ? storedAfterMs : idleMs, signal);
         if (signal.aborted || (taken === 'none' && live.length > 0)) continue;
         looks = taken === 'ahead' ? looks + 1 : 0;
         const over = await hasEnded();
+        const before = at;
         yield* giveStored();
         if (over) return;
+        quiet = at === before ? quiet + 1 : 0;
       }
     } finally {
       unsubscribe();

@@ -61,7 +61,10 @@ export function startRetention(deps: RetentionLoopDeps): { close(): Promise<void
 }
 
 /** The time by the store's clock, or undefined when it is not due, or another one's turn. Errors: ObjectStoreUnavailable. */
-async function takeTurn({ store, holder }: RetentionLoopDeps, everyMs: number): Promise<number | undefined> {
+export async function takeTurn(
+  { store, holder }: Pick<RetentionLoopDeps, 'store' | 'holder'>,
+  everyMs: number,
+): Promise<number | undefined> {
   const last = await store.get(retentionKey);
   if (last !== undefined && Date.now() - last.modified.getTime() < everyMs) return undefined;
   const body = Buffer.from(JSON.stringify({ holder, at: new Date().toISOString() }));

@@ -55,7 +55,9 @@ export function createLintRoutes(options: LintRoutesOptions): FastifyPluginAsync
           tags: ['lint'],
           summary: 'Checks an App.yaml',
           description: 'Scripts and files that it names are not looked at. Anybody who may sign in may ask.',
-          body: { content: { 'application/octet-stream': { schema: Type.Any({ description: 'The file.' }) } } },
+          body: {
+            content: { 'application/octet-stream': { schema: Type.Any({ description: 'The file.' }) } },
+          },
           querystring: querySchema,
           response: { 200: resultSchema, 422: resultSchema, 401: errorSchema, 413: errorSchema },
         },

@@ -18,7 +18,7 @@ it.each([
   ['NUL, BEL, backspace and DEL go', 'a\0\u0007\b\u007fb', 'ab'],
   ['text that is turned around is marked', 'a\u202ecod.exe', 'a\ufffdcod.exe'],
   ['HTML is text', '<script>alert(1)</script>', '<script>alert(1)</script>'],
-])('%s', (_name, line, clean) => {
+])('%s (builder.md 6, row 27)', (_name, line, clean) => {
   expect(cleanLine(line)).toBe(clean);
 });
 

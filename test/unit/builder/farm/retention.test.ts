@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { removeOldBuilds } from '../../../../builder/farm/retention.ts';
+import { startRetention, takeTurn } from '../../../../builder/farm/retention-loop.ts';
 import { timeOrderedId } from '../../../../builder/git/time-ordered-id.ts';
 import { createSilentLogger } from '../../../../core/log.ts';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
@@ -146,6 +147,41 @@ describe('old builds', () => {
 
     expect(report.damaged).toBe(1);
     expect(await keysOf(store, broken)).toEqual(all);
+    expect(await keysOf(store, old)).toEqual([]);
+  });
+});
+
+describe('turns', () => {
+  it('are taken by one of all workers, and come back when the last one is old enough', async () => {
+    const store = createMemoryStore();
+    const turns = (everyMs: number): Promise<(number | undefined)[]> =>
+      Promise.all(['a', 'b', 'c'].map((holder) => takeTurn({ store, holder }, everyMs)));
+    const taken = (all: (number | undefined)[]): number => all.filter((time) => time !== undefined).length;
+
+    expect(taken(await turns(day))).toBe(1);
+    expect(taken(await turns(day))).toBe(0);
+    expect(taken(await turns(-1))).toBe(1);
+  });
+});
+
+describe('the loop', () => {
+  it('removes what is old, tells of it, and ends when it is closed', async () => {
+    const store = createMemoryStore();
+    const old = await put(store, { days: 40 });
+    await put(store, { days: 35 });
+    const told: unknown[] = [];
+    const loop = startRetention({
+      store,
+      log: { warn: () => {}, info: (fields) => void told.push(fields) },
+      settings: { logs: 0, builds: 30, artifacts: 0, perApp: 0 },
+      resolveRef: async () => ({}),
+      holder: 'x',
+      everyMs: 20,
+    });
+
+    await vi.waitFor(() => expect(told).toContainEqual(expect.objectContaining({ builds: 1 })));
+    await loop.close();
+
     expect(await keysOf(store, old)).toEqual([]);
   });
 });

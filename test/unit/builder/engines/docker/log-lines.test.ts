@@ -16,10 +16,20 @@ it('lines of both outputs come whole, however the transport cuts the frames', as
   }
 });
 
-it('a line without end is handed out in parts of 32 KiB', async () => {
+it('a line without end is handed out in parts of 32 KiB (builder.md 6, row 27)', async () => {
   const lines = await collect(cut(frame(1, 'x'.repeat(100_000)), 1000));
 
   expect(lines.map((line) => line.length)).toEqual([32_768, 32_768, 32_768, 100_000 - 3 * 32_768]);
+});
+
+it('bytes that are no text are lines all the same, and as many', async () => {
+  const bytes = Buffer.from(Array.from({ length: 256 * 300 }, (_, index) => (index * 7) % 256));
+  const message = frame(1, '');
+  message.writeUInt32BE(bytes.length, 4);
+
+  const lines = await collect(cut(Buffer.concat([message, bytes]), 1000));
+
+  expect(lines.length).toBe(bytes.filter((byte) => byte === 10).length + (bytes.at(-1) === 10 ? 0 : 1));
 });
 
 it('a line without end is not cut within a letter', async () => {
