@@ -17,8 +17,6 @@ export interface LiveLines {
   /** Number of the first of `lines`, from 0 within the attempt. */
   readonly first: number;
   readonly lines: readonly string[];
-  /** The lines before `first` that were not heard will not be: the build writes faster than anybody reads. */
-  readonly jump?: boolean;
   /** Nothing follows: the build has ended. */
   readonly end?: boolean;
 }
@@ -73,7 +71,6 @@ export function createBuildLog(
   let storedTail: { key: string; bytes: number }[] = [];
   let live: string[] = [];
   let liveSize = 0;
-  let jump = false;
   let flushTimer: NodeJS.Timeout | undefined;
   let liveTimer: NodeJS.Timeout | undefined;
   let announcing = false;
@@ -88,12 +85,10 @@ export function createBuildLog(
       fence,
       first: next - live.length,
       lines: live,
-      ...(jump ? { jump } : {}),
       ...(end ? { end } : {}),
     };
     live = [];
     liveSize = 0;
-    jump = false;
     deps.events.publish(logTopic(id), { ...message });
   }
 
@@ -116,7 +111,6 @@ export function createBuildLog(
     for (drop = 0; liveSize > liveBytes && drop < live.length - 1; drop++)
       liveSize -= sizeOf([live[drop] ?? '']);
     live = live.slice(drop);
-    jump = true;
   }
 
   function flush(): void {

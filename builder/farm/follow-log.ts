@@ -36,10 +36,10 @@ const pollMs = 1_000;
 /** After so many looks that found nothing, the next ones come less often: events tell of news at once where there are any. */
 const eagerLooks = 10;
 const lazyPollMs = 3_000;
-/** Chunks reach the store a little later than lines are heard. */
-const storedAfterMs = 100;
+/** Chunks reach the store a little later than lines are heard; of an endless log, a second later. */
+const storedAfterMs = [100, 200, 300, 400, 500];
 /** Lines that are not stored after so many looks were lost on their way there. */
-const mostLooks = 150;
+const mostLooks = 40;
 
 export function followLog(
   deps: { store: ObjectStore; events: EventBus; queue: Pick<JobQueue, 'get'> },
@@ -71,7 +71,7 @@ export function followLog(
   /** The next heard lines that follow what was given out; `ahead`: there are some, but others come first. */
   function takeLive(looks: number): { block: LogBlock; end: boolean } | 'ahead' | 'none' {
     for (let message = live[0]; message !== undefined; message = live[0]) {
-      if (message.fence >= at.fence && !isNext(message) && !mayJumpTo(message, looks)) return 'ahead';
+      if (message.fence >= at.fence && !isNext(message) && looks < mostLooks) return 'ahead';
       live.shift();
       waiting = {
         lines: waiting.lines - message.lines.length,
@@ -86,12 +86,6 @@ export function followLog(
   function isNext({ fence, first }: LiveLines): boolean {
     if (fence === at.fence) return first <= at.line;
     return at.fence === 0 && fence === 1 && first === 0;
-  }
-
-  /** What the store has before these lines was given out: there is nothing else, or nothing will come. */
-  function mayJumpTo({ fence, first, jump }: LiveLines, looks: number): boolean {
-    if (looks >= mostLooks) return true;
-    return looks > 0 && (fence > at.fence ? first === 0 : jump === true);
   }
 
   /** Moves the position behind these lines; those that were given out are left out, and a mark says what is missing. */
@@ -142,7 +136,7 @@ export function followLog(
           continue;
         }
         const idleMs = quiet < eagerLooks ? pollMs : lazyPollMs;
-        await pause(taken === 'ahead' ? storedAfterMs : idleMs, signal);
+        await pause(taken === 'ahead' ? (storedAfterMs[looks] ?? 500) : idleMs, signal);
         if (signal.aborted || (taken === 'none' && live.length > 0)) continue;
         looks = taken === 'ahead' ? looks + 1 : 0;
         const over = await hasEnded();

@@ -58,7 +58,7 @@ export function createTotalsStore(store: ObjectStore): TotalsStore {
       const retired = await load<Retired>(retiredKey);
       // Added up by somebody who died before he could delete them.
       const leftOver = documents.filter(({ worker }) => retired?.value.workers.includes(worker));
-      await store.deleteMany(leftOver.map(({ key }) => key));
+      if (leftOver.length > 0) await store.deleteMany(leftOver.map(({ key }) => key));
       const old = documents.filter(
         ({ worker, modified }) =>
           modified.getTime() < before && retired?.value.workers.includes(worker) !== true,

@@ -13,11 +13,11 @@ export interface LogStreamOptions {
   readonly signal: AbortSignal;
   /** Milliseconds of silence after which a comment is sent: a balancer in between must not take the stream for dead. Default 15,000. */
   readonly heartbeatMs?: number;
+  /** Milliseconds that the record may take to say what the end of the log said; then the log is followed on. Default 5,000. */
+  readonly recordMs?: number;
 }
 
-const recordMs = 50;
-/** How long the record may take to say what the end of the log said; then the log is followed on. */
-const mostRecordMs = 5_000;
+const lookMs = 50;
 /** A reader who was cut off comes back after this. Milliseconds. */
 const retryMs = 1_000;
 
@@ -55,7 +55,13 @@ export async function* logEvents(options: LogStreamOptions): AsyncGenerator<stri
   }
 }
 
-async function* eventsOf({ builds, id, after, signal }: LogStreamOptions): AsyncGenerator<string> {
+async function* eventsOf({
+  builds,
+  id,
+  after,
+  signal,
+  recordMs = 5_000,
+}: LogStreamOptions): AsyncGenerator<string> {
   let position = after;
   for (;;) {
     for await (const block of builds.log(id, position).blocks(signal)) {
@@ -63,7 +69,7 @@ async function* eventsOf({ builds, id, after, signal }: LogStreamOptions): Async
       yield formatBlock(block);
     }
     if (signal.aborted) return;
-    const build = await untilRecorded(builds, id, signal);
+    const build = await untilRecorded(builds, id, { signal, recordMs });
     if (build === 'active') continue;
     yield formatEnd(build);
     return;
@@ -74,13 +80,14 @@ async function* eventsOf({ builds, id, after, signal }: LogStreamOptions): Async
 async function untilRecorded(
   builds: Pick<BuildService, 'get'>,
   id: string,
-  signal: AbortSignal,
+  { signal, recordMs }: { signal: AbortSignal; recordMs: number },
 ): Promise<Build | undefined | 'active'> {
   const begun = performance.now();
-  while (!signal.aborted && performance.now() - begun < mostRecordMs) {
+  while (!signal.aborted) {
     const build = await builds.get(id);
     if (build === undefined || (build.state !== 'queued' && build.state !== 'running')) return build;
-    await delay(recordMs);
+    if (performance.now() - begun >= recordMs) break;
+    await delay(lookMs);
   }
   return 'active';
 }

@@ -51,13 +51,14 @@ describe('the events of a log', () => {
 
   it('go on where a reader was cut off, and do not end when the log ended and the build did not', async () => {
     const { deps, builds, job } = createBench();
+    const events = logEvents({ builds, id, signal: never, after: { fence: 1, line: 7 }, recordMs: 0 });
+    await events.next();
+    const begun = events.next();
     const first = createBuildLog(deps, id, 1);
     for (let line = 0; line < 10; line++) first.line(`first ${line}`);
     // As by a worker that died between the end of its log and the record of the build.
     await first.close({ end: true });
-    const events = logEvents({ builds, id, signal: never, after: { fence: 1, line: 7 } });
-    await events.next();
-    expect((await events.next()).value).toBe('id: 1-10\ndata: first 7\ndata: first 8\ndata: first 9\n\n');
+    expect((await begun).value).toBe('id: 1-10\ndata: first 7\ndata: first 8\ndata: first 9\n\n');
     const second = createBuildLog(deps, id, 2);
     second.line('second');
     await second.close({ end: true });
