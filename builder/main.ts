@@ -6,7 +6,7 @@ import type { EventBus } from '../core/events.ts';
 import type { Logger } from '../core/log.ts';
 import type { ObjectStore } from '../core/object-store/object-store.ts';
 import { createEmbeddedQueue } from '../core/queue/embedded.ts';
-import type { JobWorker, Waiting, WorkerInfo } from '../core/queue/job-queue.ts';
+import type { JobHandler, JobWorker, Waiting, WorkerInfo } from '../core/queue/job-queue.ts';
 import type { Registry } from '../oci/registry.ts';
 import { createAppFileParser } from './appfile/parse-appfile.ts';
 import { createDependencyCaches } from './cache/dependency-cache.ts';
@@ -22,7 +22,7 @@ import { proposeForCommit } from './farm/propose-for-commit.ts';
 import { createBaseResolver } from './farm/resolve-base.ts';
 import type { RetentionSettings } from './farm/retention.ts';
 import { startRetention } from './farm/retention-loop.ts';
-import { createBuildRunner } from './farm/run-build.ts';
+import { type BuildRunnerDeps, createBuildRunner } from './farm/run-build.ts';
 import type { TagProtection } from './farm/tag-protection.ts';
 import { createTotalsStore } from './farm/totals-store.ts';
 import { createGitHost } from './git/create-git-host.ts';
@@ -87,10 +87,22 @@ export interface Builder {
   readonly propagation: Propagation;
   readonly secrets: SecretStore;
   readonly triggers: TriggerService;
-  /** Starts taking builds and waves of rebases, `concurrency` at once (default 2), and what a dead process left to do. */
-  work(options?: { concurrency?: number; sandbox?: Sandbox }): JobWorker;
+  /** Runs builds, here in this process; `openLog`: where their logs go instead of into the store. */
+  runner(options?: BuildRunnerOptions): JobHandler;
+  /** Starts taking builds and waves of rebases, and what a dead process left to do. */
+  work(options?: BuildWorkOptions): JobWorker;
   close(): Promise<void>;
 }
+
+export interface BuildWorkOptions {
+  /** Builds at once; default 2. */
+  readonly concurrency?: number;
+  /** Default: builds run here, with `sandbox`. */
+  readonly handler?: JobHandler;
+  readonly sandbox?: Sandbox;
+}
+
+export type BuildRunnerOptions = Pick<BuildRunnerDeps, 'sandbox' | 'openLog'>;
 
 const recoverEveryMs = 60_000;
 /** Workers that live write their totals down more often. */
@@ -138,6 +150,35 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
     ...(deps.publicUrl === undefined ? {} : { publicUrl: deps.publicUrl }),
   });
 
+  const { maxBytes = 0, unusedDays = 0 } = deps.dependencyCache ?? {};
+  const runner = (options: BuildRunnerOptions = {}): JobHandler =>
+    createBuildRunner({
+      store,
+      jobs: queue,
+      events,
+      log,
+      git,
+      registry,
+      secrets,
+      engine: createAssembler({ registry, store }),
+      authorizer: deps.authorizer,
+      onImage: (repository, base) => propagation.built(repository, base),
+      planCommit: createCommitPlanner({
+        parseAppFile: createAppFileParser(),
+        resolveBase: createBaseResolver(registry),
+        propose: proposeForCommit,
+        hasImageOn: createImageOnBase(registry),
+        secrets,
+        ...(deps.defaultBase === undefined ? {} : { defaultBase: deps.defaultBase }),
+      }),
+      ...(deps.protection === undefined ? {} : { protection: deps.protection }),
+      ...(maxBytes === 0 ? {} : { caches: { caches, limits: { bytes: maxBytes, entries: 500_000 } } }),
+      ...(deps.publicUrl === undefined
+        ? {}
+        : { publicUrl: deps.publicUrl, publicHost: new URL(deps.publicUrl).host }),
+      ...options,
+    });
+
   return {
     git,
     builds,
@@ -146,33 +187,8 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
     packages,
     secrets,
     triggers,
-    work({ concurrency = 2, sandbox } = {}) {
-      const { maxBytes = 0, unusedDays = 0 } = deps.dependencyCache ?? {};
-      const runner = createBuildRunner({
-        store,
-        events,
-        log,
-        git,
-        registry,
-        secrets,
-        engine: createAssembler({ registry, store }),
-        authorizer: deps.authorizer,
-        onImage: (repository, base) => propagation.built(repository, base),
-        planCommit: createCommitPlanner({
-          parseAppFile: createAppFileParser(),
-          resolveBase: createBaseResolver(registry),
-          propose: proposeForCommit,
-          hasImageOn: createImageOnBase(registry),
-          secrets,
-          ...(deps.defaultBase === undefined ? {} : { defaultBase: deps.defaultBase }),
-        }),
-        ...(sandbox === undefined ? {} : { sandbox }),
-        ...(deps.protection === undefined ? {} : { protection: deps.protection }),
-        ...(maxBytes === 0 ? {} : { caches: { caches, limits: { bytes: maxBytes, entries: 500_000 } } }),
-        ...(deps.publicUrl === undefined
-          ? {}
-          : { publicUrl: deps.publicUrl, publicHost: new URL(deps.publicUrl).host }),
-      });
+    runner,
+    work({ concurrency = 2, sandbox, handler = runner(sandbox === undefined ? {} : { sandbox }) } = {}) {
       const recover = (): void => {
         git
           .recover()
@@ -188,7 +204,7 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
           .slice(0, 80)}-${randomUUID()}`,
         onError: (error) => log.warn({ err: error }, 'totals of builds could not be kept'),
       });
-      const worker = queue.work(counter.counted(runner), { concurrency });
+      const worker = queue.work(counter.counted(handler), { concurrency });
       const waves = propagation.work();
       const retention =
         deps.retention === undefined

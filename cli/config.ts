@@ -222,6 +222,34 @@ export const configSchema = Type.Object({
       maximum: 64,
       description: 'Builds at the same time.',
     }),
+    /** Each build has a process of its own. */
+    heap: Type.Integer({
+      default: 1024,
+      minimum: 128,
+      maximum: 65_536,
+      description: 'MiB of heap for the process of one build; a build that needs more fails alone.',
+    }),
+    drainSeconds: Type.Integer({
+      default: 10,
+      minimum: 0,
+      maximum: 86_400,
+      description:
+        'Seconds that running builds may go on after SIGTERM; what is left is handed back and begins anew on another worker, or after the restart.',
+    }),
+    /** Builds begin only where there is room for them. */
+    disk: Type.Object({
+      low: Type.Integer({
+        default: 512 * 1024 ** 2,
+        minimum: 0,
+        description:
+          'Bytes: with less free on the disk of the caches or of the container engine, this worker clears its caches, and takes no build until there is more.',
+      }),
+      high: Type.Integer({
+        default: 2 * 1024 ** 3,
+        minimum: 0,
+        description: 'Bytes: caches are cleared, the longest unused first, until so much is free.',
+      }),
+    }),
     engine: Type.String({
       default: 'auto',
       description:

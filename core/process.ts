@@ -6,17 +6,19 @@ export interface Closable {
 }
 
 /**
- * Resolves with the first of SIGINT, SIGTERM and SIGHUP, and from then on ends the process at once on a second one: somebody who presses
- * Ctrl-C twice wants out.
+ * Resolves with the first of SIGINT, SIGTERM and SIGHUP. Somebody who presses Ctrl-C twice wants out: a second one ends the process when `hurry`
+ * has resolved, at once without it, and a third one at once.
  */
-export function untilSignal(): Promise<NodeJS.Signals> {
+export function untilSignal(hurry?: () => Promise<void>): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    let asked = false;
+    let asked = 0;
+    const exit = (): never => process.exit(130);
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => {
-        if (asked) process.exit(130);
-        asked = true;
-        resolve(signal);
+        asked += 1;
+        if (asked === 1) resolve(signal);
+        else if (asked === 2 && hurry !== undefined) void hurry().then(exit, exit);
+        else exit();
       });
     }
   });

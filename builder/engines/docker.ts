@@ -139,6 +139,25 @@ export async function askEngine(
   return { ...(await createContainerApi(socketPath).about()), socketPath };
 }
 
+/**
+ * Takes away what sandboxes of processes that are gone left in the engine, as `createDockerEngine` does; nothing where no engine answers.
+ * Errors: ContainerApiError.
+ */
+export async function removeSandboxLeftovers(socket: string): Promise<void> {
+  const socketPath = socket === 'none' ? undefined : await findSocket({ socket, environment: process.env });
+  if (socketPath !== undefined) await removeOrphans(createContainerApi(socketPath), Date.now());
+}
+
+/** Where the engine keeps images, containers and volumes, as it sees its disk; undefined where no engine answers, or it does not say. */
+export async function engineFolder(socket: string): Promise<string | undefined> {
+  const socketPath = socket === 'none' ? undefined : await findSocket({ socket, environment: process.env });
+  if (socketPath === undefined) return undefined;
+  const { DockerRootDir } = await attempt(
+    new Docker({ socketPath }).info() as Promise<{ DockerRootDir?: string }>,
+  );
+  return DockerRootDir;
+}
+
 /** Docker's HTTP API through dockerode; the only place that knows it. */
 function createContainerApi(socketPath: string): ContainerApi {
   const docker = new Docker({ socketPath });

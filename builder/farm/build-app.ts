@@ -1,8 +1,7 @@
 import type { Authorizer } from '../../core/auth/authorizer.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
-import { type JobContext, JobFailed, type JobRecord } from '../../core/queue/job-queue.ts';
+import { type JobContext, JobFailed, type JobQueue, type JobRecord } from '../../core/queue/job-queue.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { isOciError } from '../../oci/errors.ts';
 import { formatImageReference } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import type { BuildEngine, EngineResult, Sandbox } from '../engines/engine.ts';
@@ -16,16 +15,19 @@ import type { AppRecorder } from './build-recorder.ts';
 import { type BuildRequest, isForkRef, repositoryOf } from './build-request.ts';
 import { createImageRecords } from './image-records.ts';
 import { tagsOfBuild, type WantedTag } from './image-tags.ts';
+import { isThere, type MadeImage, makeOnce } from './make-once.ts';
 import type { CommitPlanner } from './plan-commit.ts';
 import { describeLayers, formatDuration, formatStep } from './report.ts';
 import { runSteps } from './run-steps.ts';
 import { type SetTagsResult, setTags } from './set-tags.ts';
 import { freeTags, noProtection, type TagProtection } from './tag-protection.ts';
-import { createTagRecords, type TagRecord } from './tag-records.ts';
+import { createTagRecords } from './tag-records.ts';
 import { keyWithSecrets, withSecrets } from './with-secrets.ts';
 
 export interface AppBuildDeps {
   readonly store: ObjectStore;
+  /** The queue of builds. */
+  readonly jobs: Pick<JobQueue, 'get'>;
   readonly git: Pick<GitHost, 'resolveRef'>;
   readonly registry: Registry;
   readonly engine: BuildEngine;
@@ -56,8 +58,10 @@ export interface AppBuildOutcome {
   readonly digest: string;
   readonly tags: readonly string[];
   readonly reference: string;
-  /** Undefined: its files did not change, so nothing was made. */
+  /** Undefined: nothing had to be made. */
   readonly engine?: EngineResult;
+  /** Id of the earlier build whose image it is. */
+  readonly madeBy?: string;
 }
 
 /** One application of a commit. */
@@ -88,7 +92,7 @@ export async function buildApp(
   input: AppBuildInput,
 ): Promise<AppBuildOutcome | undefined> {
   const started = performance.now();
-  const { request, job, context, commit, source, directory, write, record } = input;
+  const { request, context, commit, source, directory, write, record } = input;
   const { signal } = context;
   const { plan } = await deps.planCommit({
     request: { ...request, app: input.defaultName },
@@ -117,8 +121,8 @@ export async function buildApp(
   const known =
     tree === undefined ? undefined : await unchangedImage(deps, input, plan, tree, tags.moving[0]);
   if (known !== undefined) write(`  = its files are those of build ${known.build}: nothing to make`);
-  const engine = known === undefined ? await makeImage(deps, input, plan) : undefined;
-  const digest = known?.digest ?? (engine as EngineResult).manifest.digest;
+  const { digest, build, engine } =
+    known ?? (await makeOnce(deps, input, plan, () => makeImage(deps, input, plan)));
 
   const tagging = performance.now();
   // At the same time: a record of an image that gets no tag in the end is no harm.
@@ -131,7 +135,7 @@ export async function buildApp(
       moving: tags.moving,
       fixed: tags.fixed,
       sequence: request.sequence,
-      build: known?.build ?? job.id,
+      build,
       ...(tree === undefined ? {} : { tree }),
     },
   );
@@ -141,12 +145,12 @@ export async function buildApp(
   record?.made({
     digest,
     ...(engine === undefined ? {} : { engine }),
-    ...(known === undefined ? {} : { unchanged: known.build }),
+    ...(engine === undefined ? { unchanged: build } : {}),
   });
   for (const tag of tags.left) write(`  ! ${tag} is left alone: "brickyard images promote" sets it`);
   await deps.onImage?.(plan.repository, plan.base);
   const reference = referenceOf(deps, request, plan, set.set[0]);
-  const how = known === undefined ? 'built' : 'done';
+  const how = engine === undefined ? 'done' : 'built';
   write(`\n  ${reference}\n  ${digest}\n  ${how} in ${formatDuration(performance.now() - started)}`);
   return {
     directory,
@@ -154,7 +158,7 @@ export async function buildApp(
     digest,
     tags: set.set,
     reference,
-    ...(engine === undefined ? {} : { engine }),
+    ...(engine === undefined ? { madeBy: build } : { engine }),
   };
 }
 
@@ -189,19 +193,13 @@ async function unchangedImage(
   plan: BuildPlan,
   tree: string,
   wanted: WantedTag | undefined,
-): Promise<TagRecord | undefined> {
+): Promise<MadeImage | undefined> {
   if (wanted === undefined) return undefined;
   const record = await createTagRecords(deps.store).read(plan.repository, wanted.tag);
   if (record === undefined || record.source !== wanted.source || record.tree !== tree) return undefined;
   // The same push once more asks for a new image, unless this very build made it before its worker died.
   if (record.sequence >= request.sequence && record.build !== job.id) return undefined;
-  try {
-    await deps.registry.resolveManifest(plan.repository, record.digest);
-    return record;
-  } catch (error) {
-    if (isOciError(error, 'MANIFEST_UNKNOWN') || isOciError(error, 'NAME_UNKNOWN')) return undefined;
-    throw error;
-  }
+  return (await isThere(deps.registry, plan.repository, record.digest)) ? record : undefined;
 }
 
 /** For promotions, where it costs nobody time: after tests, and where a rule may ask for it. What pull requests of strangers bring counts for nothing. */

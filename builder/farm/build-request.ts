@@ -19,6 +19,8 @@ export interface BuildRequest {
   readonly package?: PackageNote;
   /** False: the source is a fork's or an unprotected ref's, so it gets no secrets and leaves nothing in caches of others. Default true. */
   readonly trusted?: boolean;
+  /** Somebody asks for the commands to be run again, whatever earlier builds of the same files made. */
+  readonly fresh?: boolean;
   /** `host[:port]` that the pusher used, for the reference that is shown. */
   readonly host?: string;
   /** The base image changed, and a rebase will not do: the image is made again, and the wave moves its tags. */

@@ -123,7 +123,9 @@ export function createBuildService(deps: {
       if (job === undefined) return undefined;
       // A wave that asked for it is over: this time the tags are the build's own.
       const { wave: _, ...payload } = job.payload;
-      return toBuild(await queue.add(buildJob(timeOrderedId(), payload, 'interactive')));
+      // What succeeded is only repeated to have it made again.
+      const fresh = job.state === 'succeeded' ? { fresh: true } : {};
+      return toBuild(await queue.add(buildJob(timeOrderedId(), { ...payload, ...fresh }, 'interactive')));
     },
     log: (id, after) => followLog(deps, id, after === undefined ? {} : { after }),
     artifacts: createArtifactStore(deps.store),

@@ -28,13 +28,16 @@ export interface BuildRunnerDeps extends AppBuildDeps {
   readonly log: Logger;
   readonly git: Pick<GitHost, 'openTree' | 'resolveRef'>;
   readonly logLimits?: BuildLogLimits;
+  /** Where its log goes; default: into the store, and live onto the event bus. */
+  readonly openLog?: (build: string, fence: number) => BuildLogWriter;
 }
 
 /** Runs one build from commit to tag, telling of every step in its log. May be run twice for one job: every effect can be repeated. */
 export function createBuildRunner(deps: BuildRunnerDeps): JobHandler {
   return async (job, context) => {
     const request = parseBuildRequest(job.payload);
-    const log = createBuildLog(deps, job.id, context.fence, deps.logLimits);
+    const log =
+      deps.openLog?.(job.id, context.fence) ?? createBuildLog(deps, job.id, context.fence, deps.logLimits);
     const recorder = createBuildRecorder(
       { details: createBuildDetails(deps.store), log: deps.log },
       job,

@@ -5,6 +5,7 @@ import type { Principal } from '../../core/auth/authorizer.ts';
 import type { Logger } from '../../core/log.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { UserError } from '../../core/user-error.ts';
+import { clearRepositoryCache } from './clear-cache.ts';
 import { createRefFetcher } from './fetch-refs.ts';
 import type { GitHost, PushListener } from './git-host.ts';
 import { parseGitPath } from './git-path.ts';
@@ -19,6 +20,7 @@ import { announceOpenIntents } from './push-intents.ts';
 import { createPushSession, type PushSession } from './push-session.ts';
 import { readRefs, type VersionedRefs } from './refs-document.ts';
 import { createRepositoryCache } from './repository-cache.ts';
+import { watchTree } from './watch-tree.ts';
 
 /** Bytes; below it a push is refused at once. */
 const leastFree = 1024 * 1024;
@@ -30,6 +32,9 @@ export interface GitHostOptions {
   readonly listener: PushListener;
   readonly log: Logger;
 }
+
+/** Far below the time after which a repository counts as unused. Milliseconds. */
+const touchEveryMs = 60_000;
 
 /** What git says when objects on disk are damaged; never said about a question that is merely wrong. */
 const damagePattern =
@@ -82,6 +87,22 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
     }
   }
 
+  /** Until the returned function is called, the folder is not taken for one that nobody needs. */
+  function keepInUse(team: string, app: string): () => void {
+    const timer = setInterval(() => {
+      cache
+        .touch(team, app)
+        .catch((error: unknown) => log.warn({ err: error, team, app }, 'git cache cannot be marked'));
+    }, touchEveryMs);
+    timer.unref();
+    return () => clearInterval(timer);
+  }
+
+  async function discardDamaged(team: string, app: string): Promise<void> {
+    log.warn({ team, app }, 'a repository of the git cache cannot be read and is made anew');
+    await cache.discard(team, app);
+  }
+
   async function serve(...[request, response, identity]: Parameters<GitHost['handle']>): Promise<void> {
     const git = parseGitPath(request.url ?? '', request.method ?? '');
     if ('refused' in git) return answer(response, git.status, git.refused);
@@ -110,6 +131,7 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
         )
       : undefined;
     if (push !== undefined) pushes.add(push);
+    const release = keepInUse(team, app);
     const result = await runGitService(request, response, {
       folder: cache.path(team, app),
       environment,
@@ -117,7 +139,7 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
       ...(push === undefined
         ? {}
         : { attach: (sockets) => push.attach(sockets), onClientGone: () => push.detach() }),
-    });
+    }).finally(release);
     if (push !== undefined) {
       await push.finish();
       pushes.delete(push);
@@ -128,7 +150,7 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
         { team, app, service: git.service, code: result.code, stderr: result.stderr },
         'git had something to say',
       );
-      if (damagePattern.test(result.stderr) && !writes) await cache.discard(team, app);
+      if (damagePattern.test(result.stderr) && !writes) await discardDamaged(team, app);
     }
   }
 
@@ -153,7 +175,11 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
       for (let attempt = 0; ; attempt++) {
         if ((await cache.open(team, app)) === undefined) throw missing;
         try {
-          return await openGitTree({ repository: cache.path(team, app), environment, commit });
+          const tree = await openGitTree({ repository: cache.path(team, app), environment, commit });
+          return watchTree(tree, {
+            closed: keepInUse(team, app),
+            damaged: () => discardDamaged(team, app),
+          });
         } catch (error) {
           // Absent from the cache although its packs are all there: damaged on disk, or never pushed. Ask the store once more.
           if (attempt > 0) throw error;
@@ -169,6 +195,10 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
     importCommit: (target, write) => whileOpen(() => importCommit(target, write)),
     fetchRefs: (target, source, signal) => whileOpen(() => fetchRefs(target, source, signal)),
     recover: () => announceOpenIntents({ store, listener, log }),
+    async clearCache(enough) {
+      const removed = await clearRepositoryCache(cache, { root, now: Date.now(), enough });
+      if (removed > 0) log.info({ removed }, 'repositories of the git cache were removed to make room');
+    },
     async close() {
       closed = true;
       // Pushers who watch a build are let go; pushes that are still being stored are waited for.

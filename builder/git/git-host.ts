@@ -21,6 +21,8 @@ export interface GitHost {
   readonly fetchRefs: FetchRefs;
   /** Announces again what was pushed but, because a process died, perhaps never reached the listener. */
   recover(): Promise<void>;
+  /** Removes copies of repositories from this machine's disk, the longest unused first, until `enough` says so. Those in use stay. */
+  clearCache(enough: () => Promise<boolean>): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -85,7 +85,7 @@ export async function openGitTree(options: {
             own.ask((entries[asked] as SourceEntry).id);
           }
           const head = await own.next();
-          if (head === undefined) throw new UserError(`${entry.path}: its content is not in the repository`);
+          if (head === undefined) throw new Error(`object ${entry.id} of ${entry.path} is missing`);
           const body =
             head.size <= smallFile
               ? Readable.from([await own.take(head)], { objectMode: false })

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { claimFile } from '../../core/object-store/locks.ts';
@@ -21,6 +21,10 @@ export interface RepositoryCache {
   dropPacks(team: string, app: string, ids: readonly string[]): Promise<void>;
   /** Throws the folder away: it was found damaged. */
   discard(team: string, app: string): Promise<void>;
+  /** Somebody still reads in the folder; `open` and `update` say so by themselves. */
+  touch(team: string, app: string): Promise<void>;
+  /** Throws the folder away unless it was used since `before` (milliseconds since 1970, this machine's clock). True: it is gone. */
+  discardUnused(team: string, app: string, before: number): Promise<boolean>;
 }
 
 export function createRepositoryCache(deps: {
@@ -71,6 +75,7 @@ export function createRepositoryCache(deps: {
     // What the store does not know must not stay: a push could build upon objects that only this disk has.
     for (const id of have) if (await isLeftOver(packFolder, id)) await removePack(packFolder, id);
     if (found !== mark) await writeRefFiles(folder, refs.document, mark);
+    await touchFolder(folder);
   }
 
   return {
@@ -103,6 +108,15 @@ export function createRepositoryCache(deps: {
         for (const id of ids) if (!document.packs.includes(id)) await removePack(folder, id);
       }),
     discard: (team, app) => exclusive(`${team}/${app}`, () => discardFolder(path(team, app))),
+    touch: (team, app) => touchFolder(path(team, app)),
+    discardUnused: (team, app, before) =>
+      exclusive(`${team}/${app}`, async () => {
+        const folder = path(team, app);
+        const used = await stat(folder).catch(() => undefined);
+        if (used === undefined || used.mtimeMs > before) return false;
+        await discardFolder(folder);
+        return true;
+      }),
   };
 }
 
@@ -198,6 +212,14 @@ async function replaceFile(file: string, text: string): Promise<void> {
   const temporary = `${file}.${randomBytes(6).toString('hex')}`;
   await writeFile(temporary, text);
   await rename(temporary, file);
+}
+
+/** When a repository was used last stands in its folder's own time, for all processes of the machine. */
+async function touchFolder(folder: string): Promise<void> {
+  const now = new Date();
+  await utimes(folder, now, now).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  });
 }
 
 async function discardFolder(folder: string): Promise<void> {

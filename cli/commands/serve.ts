@@ -6,7 +6,7 @@ import { type Config, checkListenAddress, readConfig, storeName } from '../confi
 import type { CliContext } from '../context.ts';
 import { formatListenAddress } from '../listen-address.ts';
 import type { ServeRole } from '../serve/messages.ts';
-import { type SupervisorOptions, startSupervisor } from '../serve/supervisor.ts';
+import { type Supervisor, type SupervisorOptions, startSupervisor } from '../serve/supervisor.ts';
 
 const roles = ['registry', 'builder', 'worker'] as const satisfies readonly ServeRole[];
 
@@ -35,13 +35,15 @@ async function serve(context: CliContext, wanted: readonly ServeRole[], flags: S
     cwd: context.cwd,
   });
   const insecureOpen = flags.insecureOpen ?? false;
-  const address = checkListenAddress(config, { insecureOpen });
   const http = wanted.includes('registry') || wanted.includes('builder');
-  const stopped = untilSignal().then(() => {
+  // A worker alone listens nowhere.
+  const address = http ? checkListenAddress(config, { insecureOpen }) : undefined;
+  let supervisor: Supervisor | undefined;
+  const stopped = untilSignal(async () => supervisor?.hurry()).then(() => {
     context.stderr('brickyard: stopping; a second Ctrl-C stops at once\n');
   });
   const say = (line: string): void => context.stderr(`brickyard: ${line}\n`);
-  const supervisor = await startSupervisor({
+  supervisor = await startSupervisor({
     serve: {
       roles: wanted,
       insecureOpen,
@@ -49,14 +51,17 @@ async function serve(context: CliContext, wanted: readonly ServeRole[], flags: S
     },
     httpProcesses: http ? config.processes || availableParallelism() : 0,
     worker: wanted.includes('worker'),
-    // Some more for what comes behind the last request: a build's end, the store.
-    stopWithinMs: (config.shutdown.notReadySeconds + config.shutdown.drainSeconds + 5) * 1000,
+    // Some more for what comes behind the last request, and for builds that are handed back.
+    stopWithinMs: {
+      http: (config.shutdown.notReadySeconds + config.shutdown.drainSeconds + 5) * 1000,
+      worker: (config.builder.drainSeconds + 10) * 1000,
+    },
     cancelled: stopped,
     say,
     connect: await machineRelay(config, say),
   });
   if (supervisor === undefined) return;
-  if (http) {
+  if (address !== undefined) {
     const url = `http://${formatListenAddress({ host: address.host, port: supervisor.port })}`;
     context.stderr(`brickyard: listening on ${url}, data in ${storeName(config)}\n`);
     if (config.auth.htpasswd === undefined) {

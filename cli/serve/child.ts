@@ -6,11 +6,18 @@ import type { FromChild, ServeOptions, ToChild } from './messages.ts';
 // The start of every child of `brickyard serve`: waits for the supervisor's word, starts its part, and ends when told to or when the
 // supervisor is gone.
 const kind = process.argv[2] === 'worker' ? 'worker' : 'http';
+/** What this process is for. */
+interface Part {
+  close(): Promise<void>;
+  /** Makes `close` wait for nothing that can be done again. */
+  hurry?(): void;
+}
+
 const send = (message: FromChild): void => {
   if (process.connected) process.send?.(message, undefined, undefined, () => {});
 };
 const events = createEventBus((topic, message) => send({ type: 'event', topic, message }));
-let running: Promise<{ close(): Promise<void> } | undefined> | undefined;
+let running: Promise<Part | undefined> | undefined;
 
 const ready = (port?: number): void => {
   send(port === undefined ? { type: 'ready' } : { type: 'ready', port });
@@ -18,7 +25,7 @@ const ready = (port?: number): void => {
   flushCompileCache();
 };
 
-const start = async (options: ServeOptions): Promise<{ close(): Promise<void> } | undefined> => {
+const start = async (options: ServeOptions): Promise<Part | undefined> => {
   try {
     // Each kind loads only what it runs: code costs memory in every process.
     if (kind === 'worker') {
@@ -41,9 +48,11 @@ const start = async (options: ServeOptions): Promise<{ close(): Promise<void> } 
   }
 };
 
-const stop = async (): Promise<void> => {
+const stop = async (now: boolean): Promise<void> => {
   try {
-    await (await running)?.close();
+    const part = await running;
+    if (now) part?.hurry?.();
+    await part?.close();
   } finally {
     process.exit(0);
   }
@@ -52,7 +61,7 @@ const stop = async (): Promise<void> => {
 // The terminal sends Ctrl-C to the whole group; only the supervisor decides when its children stop.
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});
-process.on('disconnect', () => void stop());
+process.on('disconnect', () => void stop(true));
 process.on('message', (message: ToChild) => {
   switch (message.type) {
     case 'start':
@@ -62,7 +71,7 @@ process.on('message', (message: ToChild) => {
       events.deliver(message.topic, message.message);
       break;
     case 'stop':
-      void stop();
+      void stop(message.now ?? false);
       break;
   }
 });

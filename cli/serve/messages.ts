@@ -7,7 +7,8 @@ export type ChildKind = 'http' | 'worker';
 export type ToChild =
   | { readonly type: 'start'; readonly options: ServeOptions }
   | { readonly type: 'event'; readonly topic: string; readonly message: JsonValue }
-  | { readonly type: 'stop' };
+  /** `now`: without waiting for what is under way; may follow the other one. */
+  | { readonly type: 'stop'; readonly now?: boolean };
 
 /** From a child to the supervisor. */
 export type FromChild =

@@ -14,9 +14,9 @@ export interface SupervisorOptions {
   readonly worker: boolean;
   /**
    * Milliseconds after which a child that was asked to stop is ended; an upload that is still running then continues after the
-   * restart.
+   * restart, and a build begins anew.
    */
-  readonly stopWithinMs: number;
+  readonly stopWithinMs: Readonly<Record<ChildKind, number>>;
   /** Ends the start; then the supervisor is undefined. */
   readonly cancelled?: Promise<unknown>;
   /** Connects with the other machines, where there are any: one connection for all processes of this one. */
@@ -30,7 +30,12 @@ export interface Supervisor {
   readonly port: number;
   /** Asks every child to finish what it has begun, and ends those that are not done in time. */
   stop(): Promise<void>;
+  /** Ends those that answer HTTP at once; the one with the builds hands them back first. */
+  hurry(): Promise<void>;
 }
+
+/** Milliseconds for handing builds back when somebody is in a hurry. */
+const hurryMs = 2500;
 
 /**
  * `--expose-gc`: for core/body-collection.ts. The young generation is never full before that runs, so a large one only costs memory.
@@ -53,23 +58,23 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
   // `.ts` in the checkout, `.js` in the published package: the same as this file.
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const exec = join(import.meta.dirname, `child.${extension}`);
-  const children = new Set<Worker>();
+  const children = new Map<Worker, ChildKind>();
   const handOver = createHandOver();
   let stopping = false;
 
   const machines = options.connect?.((topic, message) => {
-    for (const child of children) sendEvent(child, { type: 'event', topic, message });
+    for (const child of children.keys()) sendEvent(child, { type: 'event', topic, message });
   });
 
   // A second Ctrl-C means at once: children that wait for a request or a slow disk would outlive us.
   const killAll = (): void => {
-    for (const child of children) child.process.kill('SIGKILL');
+    for (const child of children.keys()) child.process.kill('SIGKILL');
   };
   process.once('exit', killAll);
 
   const relay = (from: Worker, message: FromChild): void => {
     if (message.type !== 'event') return;
-    for (const child of children) if (child !== from) sendEvent(child, message);
+    for (const child of children.keys()) if (child !== from) sendEvent(child, message);
     machines?.publish(message.topic, message.message);
   };
 
@@ -88,7 +93,7 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
       const child = cluster.fork(childEnvironment);
       handOver(child);
       const startedAt = Date.now();
-      children.add(child);
+      children.set(child, kind);
       child.on('message', (message: FromChild) => {
         if (message.type === 'ready') resolve(message.port);
         if (message.type === 'failed') reject(new UserError(message.text, { exitCode: message.exitCode }));
@@ -109,25 +114,32 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
       send(child, { type: 'start', options: options.serve });
     });
 
-  const stop = async (): Promise<void> => {
+  /** Asks each child, and ends it when its time is over. */
+  const end = async (now: boolean, withinMs: (kind: ChildKind) => number): Promise<void> => {
     stopping = true;
-    const ended = [...children].map(
-      (child) => new Promise<void>((resolve) => child.once('exit', () => resolve())),
+    await Promise.all(
+      [...children].map(async ([child, kind]) => {
+        const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+        send(child, { type: 'stop', now });
+        const late = setTimeout(() => child.process.kill('SIGKILL'), withinMs(kind));
+        await gone;
+        clearTimeout(late);
+      }),
     );
-    for (const child of children) send(child, { type: 'stop' });
-    const force = setTimeout(killAll, options.stopWithinMs);
-    await Promise.all(ended);
-    clearTimeout(force);
-    await machines?.close();
     process.off('exit', killAll);
   };
+  const stop = async (): Promise<void> => {
+    await end(false, (kind) => options.stopWithinMs[kind]);
+    await machines?.close();
+  };
+  const hurry = (): Promise<void> => end(true, (kind) => (kind === 'worker' ? hurryMs : 0));
 
   try {
     const http = Array.from({ length: options.httpProcesses }, () => start('http'));
     const others = options.worker ? [start('worker')] : [];
     const ready = Promise.all([...http, ...others]);
     const ports = await Promise.race([ready, options.cancelled?.then(() => undefined) ?? ready]);
-    if (ports !== undefined) return { port: ports[0] ?? 0, stop };
+    if (ports !== undefined) return { port: ports[0] ?? 0, stop, hurry };
     // Children that are stopped while they start reject it, which is no news.
     ready.catch(() => {});
     await stop();

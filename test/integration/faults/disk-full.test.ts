@@ -48,7 +48,8 @@ if (process.getuid?.() === 0) {
     await using directory = await createTempDirectory('full-work');
     const server = await startServer({
       data: directory.path,
-      env: { BRICKYARD_DATA: disk.path, BRICKYARD_PROCESSES: '2' },
+      // It builds however little is free.
+      env: { BRICKYARD_DATA: disk.path, BRICKYARD_PROCESSES: '2', BRICKYARD_BUILDER_DISK_LOW: '0' },
     });
     const http = createHttp(() => server.url);
     const postBlob = (content: Content): Promise<Answer> =>
