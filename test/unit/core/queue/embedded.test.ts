@@ -226,6 +226,33 @@ describe('the embedded queue', () => {
     expect(lost.length).toBeGreaterThan(0);
   });
 
+  it('gives the jobs of a worker that is gone to others, and forgets it', async () => {
+    const store = createMemoryStore();
+    const queue = queueOn(store);
+    const dead = { id: 'dead', owner: 'y', slots: 50, busy: 0, labels: {}, at: '2026-01-01T00:00:00.000Z' };
+    await store.put('queue/builds-workers/dead', Buffer.from(JSON.stringify(dead)));
+    for (let index = 0; index < 10; index++) {
+      await queue.add({ id: `job-${index}`, payload: {}, affinity: `app-${index}` });
+    }
+    workers.push(queue.work(async () => ({}), { concurrency: 1 }));
+    // Else it was never asked.
+    await vi.waitFor(async () =>
+      expect((await store.list({ prefix: 'queue/builds-released/dead/' })).objects).not.toEqual([]),
+    );
+
+    await vi.waitFor(
+      async () => expect((await queue.list()).every(({ state }) => state === 'succeeded')).toBe(true),
+      { timeout: 10_000 },
+    );
+    await vi.waitFor(async () => expect((await queue.workers()).map(({ id }) => id)).not.toContain('dead'), {
+      timeout: 5_000,
+    });
+    await vi.waitFor(
+      async () => expect((await store.list({ prefix: 'queue/builds-released/' })).objects).toEqual([]),
+      { timeout: 5_000 },
+    );
+  });
+
   it('ends every job when its channel says that it is broken', async () => {
     const store = createMemoryStore();
     const broken = async (): Promise<never> => Promise.reject(new Error('the channel is broken'));
