@@ -5,8 +5,11 @@ import type { Authorizer } from '../core/auth/authorizer.ts';
 import type { EventBus } from '../core/events.ts';
 import type { Logger } from '../core/log.ts';
 import type { ObjectStore } from '../core/object-store/object-store.ts';
+import type { DispatchChannel } from '../core/queue/dispatch-channel.ts';
 import { createEmbeddedQueue } from '../core/queue/embedded.ts';
+import { createJobKeys } from '../core/queue/job-keys.ts';
 import type { JobHandler, JobWorker, Waiting, WorkerInfo } from '../core/queue/job-queue.ts';
+import { createStoreChannel } from '../core/queue/store-channel.ts';
 import type { Registry } from '../oci/registry.ts';
 import { createAppFileParser } from './appfile/parse-appfile.ts';
 import { createDependencyCaches } from './cache/dependency-cache.ts';
@@ -70,6 +73,8 @@ export interface BuilderDeps {
   readonly packageLimits?: PackageLimits;
   /** Repositories elsewhere that are built when a webhook says so; default none. */
   readonly triggers?: readonly Trigger[];
+  /** Carries builds to workers in other processes, given the way through the store to fall back to; default that way alone. */
+  readonly channel?: (own: DispatchChannel) => DispatchChannel;
 }
 
 /** The builder of one process: git and builds for those that answer HTTP, and, after `work`, for the one that builds. */
@@ -104,18 +109,31 @@ export interface BuildWorkOptions {
 
 export type BuildRunnerOptions = Pick<BuildRunnerDeps, 'sandbox' | 'openLog'>;
 
+const buildsPrefix = 'builds/';
+/** Of the way through the store, where another channel carries most. */
+const spareChannelPollMs = 3_000;
 const recoverEveryMs = 60_000;
 /** Workers that live write their totals down more often. */
 const goneAfterMs = 24 * 60 * 60 * 1000;
 
 export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
   const { store, registry, events, log } = deps;
+  const onError = (error: unknown): void => log.warn({ err: error }, 'build queue will try again');
+  const spareChannel = (): DispatchChannel =>
+    createStoreChannel({
+      store,
+      events,
+      keys: createJobKeys(buildsPrefix),
+      pollMs: spareChannelPollMs,
+      onError,
+    });
   const queue = createEmbeddedQueue({
     store,
-    prefix: 'builds/',
+    prefix: buildsPrefix,
     events,
     policy: dispatchPolicy(deps.dispatch ?? defaultDispatch),
-    onError: (error) => log.warn({ err: error }, 'build queue will try again'),
+    onError,
+    ...(deps.channel === undefined ? {} : { channel: deps.channel(spareChannel()) }),
   });
   const builds = createBuildService({ store, queue, events });
   const totals = createTotalsStore(store);

@@ -7,6 +7,7 @@ import { openCollector } from './collection.ts';
 import { forkBuildProcess } from './fork-build-process.ts';
 import type { ServeOptions } from './messages.ts';
 import { builderDeps, createParts } from './parts.ts';
+import { openRedisDispatch } from './redis-dispatch.ts';
 import { sweepEngine } from './sweep-engine.ts';
 import { watchDisk } from './watch-disk.ts';
 
@@ -28,7 +29,12 @@ export async function startWorkerProcess(
   const parts = await createParts(options);
   const { config, log, store } = parts;
   const { concurrency, heap, engine } = config.builder;
-  const builder = await createBuilder({ ...builderDeps(parts), events });
+  const dispatch = await openRedisDispatch(config, log);
+  const builder = await createBuilder({
+    ...builderDeps(parts),
+    events,
+    ...(dispatch === undefined ? {} : { channel: dispatch.over }),
+  });
   const pool = createBuildPool({
     fork: () => forkBuildProcess(options, heap),
     concurrency,
@@ -72,6 +78,7 @@ export async function startWorkerProcess(
     await worker.close();
     await pool.close();
     await builder.close();
+    await dispatch?.close();
     await parts.close();
   }
   return {

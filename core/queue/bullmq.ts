@@ -75,7 +75,7 @@ export function createBullmqChannel(options: BullmqChannelOptions): BullmqChanne
 
   /** Errors: when Redis is away, or does not answer in time; then the next calls fail at once, so that nobody waits for each. */
   async function answered<T>(ask: () => Promise<T>): Promise<T> {
-    if (failure !== undefined) throw new Error('Redis is away', { cause: failure });
+    if (failure !== undefined) throw new Error(`Redis is away: ${failure.message}`);
     if (performance.now() < restUntil) throw new Error('Redis answers too slowly');
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
@@ -86,6 +86,7 @@ export function createBullmqChannel(options: BullmqChannelOptions): BullmqChanne
     }, answerMs);
     try {
       await Promise.race([connected, late.promise]);
+      if (speaker.status !== 'ready') throw new Error('Redis is away: the connection was lost');
       return await Promise.race([ask(), late.promise]);
     } catch (error) {
       // One that was made while the connection broke stays unusable.
@@ -225,7 +226,10 @@ async function closeWorker(worker: Worker): Promise<void> {
   await Promise.race([closing, delay(2_000, undefined, { ref: false })]);
 }
 
-/** One report for an outage: the library tells of it with every try, on every connection. */
+/**
+ * One report for an outage: the library tells of it with every try, on every connection. Only its words, as its errors carry what was asked, and
+ * that may be the password.
+ */
 function createReporter(onError: (error: unknown) => void): {
   failed: (error: Error) => void;
   over: () => void;
@@ -237,7 +241,7 @@ function createReporter(onError: (error: unknown) => void): {
       if (error.message === last && performance.now() - at < repeatMs) return;
       last = error.message;
       at = performance.now();
-      onError(error);
+      onError(new Error(`Redis: ${error.message}`));
     },
     over() {
       last = '';
