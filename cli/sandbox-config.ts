@@ -106,5 +106,10 @@ function checkMirror(value: string): ValueFault[] {
   }
   // It stands in files that the commands of every build can read.
   if (url.username !== '' || url.password !== '') return fault('must hold no user name or password');
+  if (/^(?:localhost|127\..*|\[::1\])$/i.test(url.hostname)) {
+    return fault(
+      'must not lie on loopback, as builds have one of their own; write an address of the network',
+    );
+  }
   return /[\s"'<>&\\]/.test(value) ? fault('must hold no white space, quotes, <, >, & or \\') : [];
 }

@@ -84,7 +84,6 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
       api,
       images: createRelayImage(api),
       settings: { ...egressSettings, ...options.egress },
-      log,
     }),
     ...(runtime === undefined ? {} : { runtime }),
   });

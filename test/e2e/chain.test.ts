@@ -26,10 +26,14 @@ let farm: TestFarm;
 let packages: NpmPackages;
 
 beforeAll(async () => {
-  packages = await serveNpmPackages(root, '127.0.0.1');
-  farm = await startFarm({
-    BRICKYARD_BUILDER_DEFAULT_BASE: 'python:3.11',
-    BRICKYARD_BUILDER_SANDBOX_MIRRORS_NPM: packages.url,
+  farm = await startFarm(async ({ env }) => {
+    // The builds' proxy reaches it there; builds themselves have a loopback of their own.
+    const bridge = ['network', 'inspect', 'bridge', '--format={{(index .IPAM.Config 0).Gateway}}'];
+    packages = await serveNpmPackages(root, (await runOk('docker', bridge, { env })).trim());
+    return {
+      BRICKYARD_BUILDER_DEFAULT_BASE: 'python:3.11',
+      BRICKYARD_BUILDER_SANDBOX_MIRRORS_NPM: packages.url,
+    };
   });
   await farm.buildBases('nodejs-git', 'resin', 'tomcat', 'python');
   // Six levels; a minute where nothing else runs.

@@ -44,10 +44,15 @@ export interface RunningContainer {
   stop(): Promise<string>;
 }
 
-/** `env` is added to the server's environment. */
-export async function startFarm(env: Readonly<Record<string, string>> = {}): Promise<TestFarm> {
+type Environment = Readonly<Record<string, string>>;
+
+/** `settings` are added to the server's environment; they may depend on the engine. */
+export async function startFarm(
+  settings: Environment | ((dockerd: TestDockerd) => Promise<Environment>) = {},
+): Promise<TestFarm> {
   const directory = await createTempDirectory('farm');
   const dockerd = await startDockerd();
+  const env = typeof settings === 'function' ? await settings(dockerd) : settings;
   const server = await startServer({ env: { BRICKYARD_BUILDER_ENGINE: dockerd.socketPath, ...env } });
   return createFarm({ directory, dockerd, server });
 }

@@ -1,6 +1,5 @@
 import { performServerHandshake } from 'node:http2';
 import { Duplex, Readable } from 'node:stream';
-import type { Logger } from '../../../core/log.ts';
 import { createEgressPolicy, type EgressRules } from '../../egress/egress-policy.ts';
 import { createEgressProxy, type EgressLimits, egressLimits } from '../../egress/egress-proxy.ts';
 import { egressEnvironment, egressFiles, type PackageMirrors } from '../../egress/mirror-settings.ts';
@@ -23,6 +22,8 @@ export interface OpenEgress {
   /** Whose network its container joins, and which the caller removes after it: Podman refuses while another one uses its network. */
   readonly container: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** It listens. Rejects with ContainerApiError when it cannot be started, or with the reason of the context's signal. */
+  readonly ready: Promise<void>;
   /** Ends it, and says in the build's log what was reached; once, however often it is called. */
   close(): void;
 }
@@ -30,7 +31,7 @@ export interface OpenEgress {
 export interface Egress {
   /** Below $HOME of the commands; see `egressFiles`. */
   readonly files: ReturnType<typeof egressFiles>;
-  /** Errors: ContainerApiError when the relay cannot be started. */
+  /** Returns while the relay still starts: meanwhile the source can be laid out. Errors: ContainerApiError. */
   open(network: 'proxy' | 'open', labels: Labels, context: EngineContext): Promise<OpenEgress>;
 }
 
@@ -38,7 +39,6 @@ export interface EgressOptions {
   readonly api: ContainerApi;
   readonly images: ReturnType<typeof createRelayImage>;
   readonly settings: EgressSettings;
-  readonly log: Logger;
 }
 
 /** On loopback of the container's network, where a build's own servers listen as well: a number that few take. */
@@ -54,7 +54,7 @@ const relayUser = '65534:65534';
  * to the proxy in this process. No bridge, no address of the host and no other container is ever in sight, so nothing depends on packet filters.
  */
 export function createEgress(options: EgressOptions): Egress {
-  const { api, images, settings, log } = options;
+  const { api, images, settings } = options;
   const { mirrors } = settings;
   const rules = {
     allow: settings.allow,
@@ -93,19 +93,15 @@ export function createEgress(options: EgressOptions): Egress {
         // The relay ends with its input.
         wire?.destroy();
       };
-      try {
-        const streams = await api.attachDuplex(container);
-        wire = streams;
+      const start = async (): Promise<void> => {
+        wire = await api.attachDuplex(container);
         await api.startContainer(container);
-        await serveRelay(streams, (connection) => proxy.accept(connection), context.signal);
-      } catch (error) {
-        close();
-        await api.removeContainer(container).catch((failure: unknown) => {
-          log.warn({ err: failure, container }, 'the relay of a sandbox could not be removed');
-        });
-        throw error;
-      }
-      return { container, environment: egressEnvironment(address, mirrors), close };
+        await serveRelay(wire, (connection) => proxy.accept(connection), context.signal);
+      };
+      const ready = start();
+      // Whoever waits for it gets the error.
+      ready.catch(() => {});
+      return { container, environment: egressEnvironment(address, mirrors), ready, close };
     },
   };
 }
@@ -123,6 +119,9 @@ async function serveRelay(
       else yield bytes;
     }
   }
+  // An engine or a relay that goes away ends the session, whose end is told of below; nothing of it may end this process.
+  const ignore = (): void => {};
+  streams.on('error', ignore);
   const readable = Readable.from(standardOutput(), { objectMode: false });
   // Its types know pairs of web streams only.
   const wire = Duplex.from({ readable, writable: streams } as never);
@@ -149,12 +148,13 @@ async function serveRelay(
         resolve();
         return;
       }
+      stream.on('error', ignore);
       stream.respond({ ':status': 200 });
       // Text that an HTTP server writes straight to a stream of a session over no real socket arrives as other bytes (seen with Node.js
       // 26.10); what passes through here is made bytes before.
       accept(Duplex.from({ readable: stream, writable: stream } as never));
     });
-    session.once('error', () => fail('broke off'));
+    session.on('error', () => fail('broke off'));
     session.once('close', () => {
       settle();
       fail('ended');

@@ -202,6 +202,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
       await processes(what);
     };
     try {
+      for (const way of place.egress) await way.ready;
       await runCommands(container, step, place.word, { api, log, limits, watch, context, masker });
     } finally {
       closeWays(place);

@@ -48,7 +48,7 @@ afterEach(async () => {
   expect(left + (await docker('volume', 'ls', '--quiet'))).toBe('');
 });
 
-describe('a build that takes more than its part is stopped with the reason', () => {
+describe('rows 27 and 28: a build that takes more than its part is stopped with the reason', () => {
   it.each<[string, Partial<SandboxLimits>, string, RegExp]>([
     [
       'many files of moderate size',
@@ -135,7 +135,7 @@ describe('a build that takes more than its part is stopped with the reason', () 
   });
 });
 
-describe('the walls of a sandbox', () => {
+describe('rows 25 and 26: the walls of a sandbox', () => {
   it('the engine is asked for all of them', async () => {
     await open();
     const controller = new AbortController();
