@@ -47,7 +47,6 @@ export function toPayload(
     sequence,
     defaultBranch,
     pusher,
-    ...(isForkRef(ref) ? { trusted: false } : {}),
     ...(tag === undefined ? {} : { tag }),
     ...(note === undefined ? {} : { package: { ...note } }),
     ...(host === undefined ? {} : { host }),
@@ -71,12 +70,7 @@ export function parseBuildRequest(payload: { readonly [name: string]: JsonValue 
   }
   const request = payload as unknown as BuildRequest;
   // Whoever queued it, and whoever repeats it: what a stranger wrote stays a stranger's.
-  return isForeign(request.ref) ? { ...request, trusted: false } : request;
-}
-
-/** Where pull requests of forks are brought to. */
-function isForeign(ref: string): boolean {
-  return ref.startsWith('refs/brickyard/pr-');
+  return isForkRef(request.ref) ? { ...request, trusted: false } : request;
 }
 
 /** The image repository's default name and whose rights count: `<team>/<app>`. */

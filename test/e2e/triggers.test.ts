@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '../helpers/process.ts';
@@ -24,6 +24,10 @@ beforeAll(async () => {
   elsewhere = await serveGit({ ...shop, listener: createRecorder() });
   source = `${elsewhere.url}/git/example/web.git`;
   await writeFile(join(shop.path, 'secret'), `${secret}\n`);
+  server = await startServer({ env: environment() });
+});
+
+function environment(): Record<string, string> {
   const trigger = {
     app: 'shop/web',
     provider: 'github',
@@ -32,14 +36,12 @@ beforeAll(async () => {
     insecureHttp: true,
     privateNetwork: true,
   };
-  server = await startServer({
-    env: {
-      BRICKYARD_PROCESSES: '2',
-      BRICKYARD_BUILDER_ENGINE: 'none',
-      BRICKYARD_BUILDER_TRIGGERS: JSON.stringify([trigger]),
-    },
-  });
-});
+  return {
+    BRICKYARD_PROCESSES: '2',
+    BRICKYARD_BUILDER_ENGINE: 'none',
+    BRICKYARD_BUILDER_TRIGGERS: JSON.stringify([trigger]),
+  };
+}
 
 afterAll(async () => {
   await server.remove();
@@ -76,5 +78,18 @@ describe('a server with a trigger', () => {
     expect(over).toMatchObject({ state: 'succeeded', refs: [{ ref: 'refs/heads/main', outcome: 'queued' }] });
     const build = await fetch(`${server.url}/api/v1/builds/${over.refs[0]?.build}`);
     expect(await build.json()).toMatchObject({ repository: 'shop/web', commit, pusher: 'github:octocat' });
+  });
+
+  it('does not start with a git that could be led elsewhere by a name server', async () => {
+    const bin = join(shop.path, 'bin');
+    await mkdir(bin);
+    await writeFile(join(bin, 'git'), '#!/bin/sh\necho git version 2.30.2\n', { mode: 0o755 });
+
+    const starting = startServer({
+      data: bin,
+      env: { ...environment(), PATH: `${bin}:${process.env['PATH']}` },
+    });
+
+    await expect(starting).rejects.toThrow(/builder\.triggers needs git 2\.37 or newer.*2\.30\.2/);
   });
 });

@@ -61,6 +61,15 @@ describe('tagsOfBuild', () => {
     expect(tags).toEqual({ moving: [{ tag: 'try', source: 'team/app working tree' }], fixed: [] });
   });
 
+  it('gives a fork’s pull request its own tag only, whatever it was pushed with, and not the commit’s', () => {
+    const pull = { ...request, ref: 'refs/brickyard/pr-12', defaultBranch: false, tag: 'latest' };
+
+    expect(tagsOfBuild(pull, 'd'.repeat(40))).toEqual({
+      moving: [{ tag: 'pr-12', source: 'team/app refs/brickyard/pr-12' }],
+      fixed: [],
+    });
+  });
+
   describe('of a package', () => {
     const note = { name: 'a.zip', sha256: 'e'.repeat(64), bytes: 1, files: 1, appfile: 'own' } as const;
     const package_ = { ...request, ref: 'refs/brickyard/package-x', defaultBranch: false, package: note };
