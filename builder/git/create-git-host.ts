@@ -100,7 +100,11 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
 
   async function discardDamaged(team: string, app: string): Promise<void> {
     log.warn({ team, app }, 'a repository of the git cache cannot be read and is made anew');
-    await cache.discard(team, app);
+    try {
+      await cache.discard(team, app);
+    } catch (error) {
+      log.warn({ err: error, team, app }, 'a damaged repository of the git cache cannot be removed');
+    }
   }
 
   async function serve(...[request, response, identity]: Parameters<GitHost['handle']>): Promise<void> {
@@ -175,10 +179,17 @@ export async function createGitHost(options: GitHostOptions): Promise<GitHost> {
       for (let attempt = 0; ; attempt++) {
         if ((await cache.open(team, app)) === undefined) throw missing;
         try {
-          const tree = await openGitTree({ repository: cache.path(team, app), environment, commit });
+          let discarding: Promise<void> | undefined;
+          const damaged = (): Promise<void> => (discarding ??= discardDamaged(team, app));
+          const repository = cache.path(team, app);
+          const tree = await openGitTree({ repository, environment, commit, broken: () => void damaged() });
+          const release = keepInUse(team, app);
           return watchTree(tree, {
-            closed: keepInUse(team, app),
-            damaged: () => discardDamaged(team, app),
+            damaged,
+            async closed() {
+              release();
+              await discarding;
+            },
           });
         } catch (error) {
           // Absent from the cache although its packs are all there: damaged on disk, or never pushed. Ask the store once more.

@@ -16,6 +16,8 @@ export async function openGitTree(options: {
   environment: Record<string, string>;
   /** Full object id of a commit or an annotated tag. */
   commit: string;
+  /** Told when a content breaks off while it is read: the reader of the body sees the error, nobody else does. */
+  broken?: () => void;
 }): Promise<CommitTree> {
   const open = (): ObjectReader => createObjectReader(options);
   // One reader stays for the tree and for single files; each run of `read` has its own, as its answers must come in order.
@@ -89,7 +91,10 @@ export async function openGitTree(options: {
           const body =
             head.size <= smallFile
               ? Readable.from([await own.take(head)], { objectMode: false })
-              : Readable.from(own.stream(head), { objectMode: false, highWaterMark: 65_536 });
+              : Readable.from(watched(own.stream(head), options.broken), {
+                  objectMode: false,
+                  highWaterMark: 65_536,
+                });
           yield { entry, size: head.size, body };
         }
       } finally {
@@ -100,6 +105,18 @@ export async function openGitTree(options: {
       await Promise.all([reader.close(), spare?.close()]);
     },
   };
+}
+
+async function* watched(
+  content: AsyncGenerator<Buffer>,
+  broken: () => void = () => {},
+): AsyncGenerator<Buffer> {
+  try {
+    yield* content;
+  } catch (error) {
+    broken();
+    throw error;
+  }
 }
 
 /** Broken dates, which git allows here, count as 1970. */

@@ -4,7 +4,7 @@ import type { CommitTree } from './git-host.ts';
 /** Calls `damaged` before an error comes out that is no fault of the commit: what was pushed is complete, so the copy on this disk is not. `closed` follows the tree's end. */
 export function watchTree(
   tree: CommitTree,
-  { damaged, closed }: { readonly damaged: () => Promise<void>; readonly closed: () => void },
+  { damaged, closed }: { readonly damaged: () => Promise<void>; readonly closed: () => Promise<void> },
 ): CommitTree {
   async function report(error: unknown): Promise<never> {
     if (!(error instanceof UserError)) await damaged();
@@ -25,8 +25,8 @@ export function watchTree(
       }
     },
     async close() {
-      closed();
       await tree.close();
+      await closed();
     },
   };
 }
