@@ -23,6 +23,7 @@ import { createImageOnBase } from './farm/image-on-base.ts';
 import { createCommitPlanner } from './farm/plan-commit.ts';
 import { proposeForCommit } from './farm/propose-for-commit.ts';
 import { createBaseResolver } from './farm/resolve-base.ts';
+import { forgetResults } from './farm/result-cache.ts';
 import type { RetentionSettings } from './farm/retention.ts';
 import { startRetention } from './farm/retention-loop.ts';
 import { type BuildRunnerDeps, createBuildRunner } from './farm/run-build.ts';
@@ -115,6 +116,8 @@ const spareChannelPollMs = 3_000;
 const recoverEveryMs = 60_000;
 /** Workers that live write their totals down more often. */
 const goneAfterMs = 24 * 60 * 60 * 1000;
+/** What was made longer ago is made again when it is asked for. */
+const resultsKeptMs = 90 * 24 * 60 * 60 * 1000;
 
 export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
   const { store, registry, events, log } = deps;
@@ -232,7 +235,10 @@ export async function createBuilder(deps: BuilderDeps): Promise<Builder> {
               store,
               log,
               settings: deps.retention,
-              onTurn: (now) => totals.retire(now - goneAfterMs),
+              async onTurn(now) {
+                await totals.retire(now - goneAfterMs);
+                await forgetResults(store, resultsKeptMs, now);
+              },
               resolveRef: (team, app, ref) => git.resolveRef(team, app, ref),
               holder: `${hostname()}:${process.pid}`,
             });
