@@ -13,11 +13,13 @@ export interface LogBlock {
 
 /** A build's log. Hears live lines from the moment it is made, so make it before the build can start. */
 export interface LogFollower {
-  /** Until the build has ended or `signal` aborts. Call one of the three, once. */
+  /** Until the build has ended or `signal` aborts. Call one of the four, once. */
   blocks(signal: AbortSignal): AsyncGenerator<LogBlock>;
   /** The lines of `blocks`. */
   lines(signal: AbortSignal): AsyncGenerator<string>;
   /** What is stored by now. */
+  storedBlocks(signal: AbortSignal): AsyncGenerator<LogBlock>;
+  /** The lines of `storedBlocks`. */
   stored(signal: AbortSignal): AsyncGenerator<string>;
   close(): void;
 }
@@ -155,17 +157,22 @@ export function followLog(
     return job === undefined || (job.state !== 'queued' && job.state !== 'running');
   }
 
+  async function* storedBlocks(signal: AbortSignal): AsyncGenerator<LogBlock> {
+    unsubscribe();
+    for await (const block of giveStored()) {
+      if (signal.aborted) return;
+      yield block;
+    }
+  }
+
   return {
     blocks,
     async *lines(signal) {
       for await (const { lines } of blocks(signal)) yield* lines;
     },
+    storedBlocks,
     async *stored(signal) {
-      unsubscribe();
-      for await (const { lines } of giveStored()) {
-        if (signal.aborted) return;
-        yield* lines;
-      }
+      for await (const { lines } of storedBlocks(signal)) yield* lines;
     },
     close: unsubscribe,
   };

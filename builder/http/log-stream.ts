@@ -71,6 +71,8 @@ async function* eventsOf({
     if (signal.aborted) return;
     const build = await untilRecorded(builds, id, { signal, recordMs });
     if (build === 'active') continue;
+    // The end that was heard may have been that of an attempt, and the build's came meanwhile.
+    for await (const block of builds.log(id, position).storedBlocks(signal)) yield formatBlock(block);
     yield formatEnd(build);
     return;
   }
