@@ -6,12 +6,8 @@ import type { Logger } from '../../core/log.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { attachDuplex } from './docker/attach-duplex.ts';
 import { createBaseImages } from './docker/base-image.ts';
-import {
-  type ContainerApi,
-  ContainerApiError,
-  type ContainerOptions,
-  type EngineFacts,
-} from './docker/container-api.ts';
+import { type ContainerApi, ContainerApiError, type EngineFacts } from './docker/container-api.ts';
+import { createOptions } from './docker/create-options.ts';
 import { createDockerfileEngine } from './docker/dockerfile-build.ts';
 import { createEgress, type EgressSettings, egressSettings } from './docker/egress.ts';
 import { findSocket } from './docker/find-socket.ts';
@@ -22,7 +18,6 @@ import { createRelayImage } from './docker/relay-image.ts';
 import { requireRuntime } from './docker/runtime.ts';
 import { createSandbox } from './docker/sandbox.ts';
 import { type SandboxLimits, sandboxLimits } from './docker/sandbox-limits.ts';
-import { secretsFolder } from './docker/secret-files.ts';
 import type { BuildEngine, Sandbox } from './engine.ts';
 import type { LevelSandbox } from './level-sandbox.ts';
 
@@ -313,71 +308,6 @@ interface DiskUsage {
 
 /** As the API numbers them (containers/changes). */
 const changeKinds = ['changed', 'added', 'removed'] as const;
-
-/** Open files of one process; processes of the build user on the whole machine (`PidsLimit` is what bounds one build). */
-const plenty = 16_384;
-
-function createOptions(container: ContainerOptions): Docker.ContainerCreateOptions {
-  const [entrypoint = '', ...command] = container.argv;
-  return {
-    Image: container.image,
-    Labels: { ...container.labels },
-    Entrypoint: [entrypoint],
-    Cmd: command,
-    Env: Object.entries(container.environment).map(([name, value]) => `${name}=${value}`),
-    User: container.user,
-    WorkingDir: container.workingDirectory,
-    AttachStdin: container.stdin === true,
-    OpenStdin: container.stdin === true,
-    StdinOnce: container.stdin === true,
-    AttachStdout: true,
-    AttachStderr: true,
-    // A base image's own would run beside the build.
-    Healthcheck: { Test: ['NONE'] },
-    HostConfig: {
-      NetworkMode: networkMode(container.network),
-      ...(container.runtime === undefined ? {} : { Runtime: container.runtime }),
-      IpcMode: 'private',
-      // Should the machine run out of memory, a build ends before what serves others.
-      OomScoreAdj: 500,
-      ReadonlyRootfs: container.rootAccess !== 'read-write',
-      Tmpfs: { '/tmp': `rw,exec,nosuid,nodev,mode=1777,size=${container.tmpSize}` },
-      Mounts: mounts(container),
-      CapDrop: ['ALL'],
-      CapAdd: [...(container.capabilities ?? [])],
-      SecurityOpt: ['no-new-privileges'],
-      Memory: container.memory,
-      MemorySwap: container.memory,
-      NanoCpus: container.cpus * 1e9,
-      PidsLimit: container.processes,
-      Ulimits: [
-        { Name: 'core', Soft: 0, Hard: 0 },
-        // Podman's own defaults are more than a process without CAP_SYS_RESOURCE may give away.
-        { Name: 'nofile', Soft: plenty, Hard: plenty },
-        { Name: 'nproc', Soft: plenty, Hard: plenty },
-        { Name: 'fsize', Soft: container.fileSize, Hard: container.fileSize },
-      ],
-      // What is attached is all there is: nothing piles up at the engine.
-      LogConfig: { Type: 'none', Config: {} },
-      RestartPolicy: { Name: 'no' },
-    },
-  };
-}
-
-function networkMode(network: ContainerOptions['network']): string {
-  return network === 'none' ? 'none' : `container:${network.container}`;
-}
-
-function mounts(container: ContainerOptions): Docker.MountSettings[] {
-  const { volume, mountPoint, volumeAccess, secretVolume } = container;
-  const all: Docker.MountSettings[] = [];
-  if (volume !== undefined && mountPoint !== undefined) {
-    all.push({ Type: 'volume', Source: volume, Target: mountPoint, ReadOnly: volumeAccess === 'read-only' });
-  }
-  // Writable only for root, which no command is: a read-only one could not be filled.
-  if (secretVolume !== undefined) all.push({ Type: 'volume', Source: secretVolume, Target: secretsFolder });
-  return all;
-}
 
 /** Names the engine as the source of an error, so that it is told from a fault of the build. */
 async function attempt<T>(call: Promise<T>): Promise<T> {
