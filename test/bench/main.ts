@@ -9,6 +9,7 @@ import { table } from './report.ts';
 // `npm run bench [-- --pairs N --only push,parallel,reads,memory,build,rebase]`: Brickyard beside its peers on the same disk in the same run.
 // `npm run bench -- --only class-change`: one class of a Java app changes, beside docker, buildah, crane and jib (or parts
 // of it: class-change-peers, class-change-compiled, class-change-cold, class-change-bases; `--quick`: no base of 2 GB).
+// `npm run bench -- --only farm-cache` (or farm-cache-npm, farm-cache-maven): such apps built again on a cold worker; needs Docker and the way to their packages.
 // `npm run bench -- --only s3` (or parts of it: s3-push, s3-pull, s3-commit, s3-lists, s3-delete; `--quick` for small sizes): all of them
 // on one Ceph Object Gateway.
 const { values } = parseArgs({
@@ -59,6 +60,11 @@ try {
     // Loaded only when asked for: it needs Docker and buildah.
     const { classChange } = await import('./cases/class-change.ts');
     console.log(await classChange({ selected, scratch, pairs, quick: values.quick, say }));
+  }
+  if ([...selected].some((name) => name.startsWith('farm-cache'))) {
+    // Loaded only when asked for: it needs Docker.
+    const { farmCache } = await import('./cases/farm-cache.ts');
+    console.log(await farmCache({ selected, scratch, pairs, say }));
   }
   if (selected.has('rebase')) {
     say('apps follow a changed base image …');
