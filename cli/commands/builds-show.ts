@@ -98,13 +98,17 @@ function describeApp({ directory, plan, inputs, layers, unchanged }: App): strin
     ...(layers === undefined
       ? []
       : [
-          ['  mounted', `${layers.mountedLayers} layers, ${formatBytes(layers.mountedBytes)}`],
-          ['  skipped', `${layers.skippedLayers} layers, ${formatBytes(layers.skippedBytes)}`],
-          ['  stored', `${layers.storedLayers} layers, ${formatBytes(layers.storedBytes)}`],
+          ['  mounted', countLayers(layers.mountedLayers, layers.mountedBytes)],
+          ['  skipped', countLayers(layers.skippedLayers, layers.skippedBytes)],
+          ['  stored', countLayers(layers.storedLayers, layers.storedBytes)],
         ]),
   ];
   const steps = plan.trimEnd().split('\n');
   return `${title}\n${formatTable(rows.map((row) => row.map(clean)))}${steps.map((line) => `  ${clean(line)}\n`).join('')}`;
+}
+
+function countLayers(layers: number, bytes: number): string {
+  return `${layers} ${layers === 1 ? 'layer' : 'layers'}, ${formatBytes(bytes)}`;
 }
 
 function clean(text: string): string {

@@ -25,7 +25,7 @@ const payload = {
 };
 
 it('a followed log comes whole and each line once, over kill -9 of the server that sends it, of another one, and of its worker', {
-  timeout: 120_000,
+  timeout: 240_000,
 }, async () => {
   const data = await mkdtemp(join(tmpdir(), 'brickyard-log-'));
   // The builds run here, as on another machine: no events reach the servers.
@@ -58,7 +58,7 @@ it('a followed log comes whole and each line once, over kill -9 of the server th
     env: commandEnvironment({ home: data, server: router.url }),
   });
   const sees = (text: string): Promise<unknown> =>
-    waitFor(() => Promise.resolve(printed.includes(text)), { what: text, timeoutMs: 60_000 });
+    waitFor(() => Promise.resolve(printed.includes(text)), { what: text, timeoutMs: 100_000 });
   const expected: string[] = [];
   try {
     const deps = { store, events, log: createSilentLogger() };
