@@ -1,7 +1,6 @@
 import type { Authorizer } from '../../core/auth/authorizer.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { type JobContext, JobFailed, type JobQueue, type JobRecord } from '../../core/queue/job-queue.ts';
-import type { Digest } from '../../oci/digest.ts';
 import { formatImageReference } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import type { BuildEngine, EngineResult, Sandbox } from '../engines/engine.ts';
@@ -126,7 +125,7 @@ export async function buildApp(
 
   const tagging = performance.now();
   // At the same time: a record of an image that gets no tag in the end is no harm.
-  const remembering = known === undefined ? rememberImage(deps, input, plan, digest) : undefined;
+  const remembering = known === undefined ? rememberImage(deps, input, plan, { digest, build }) : undefined;
   const setting = setTags(
     { registry: deps.registry, records, mayTakeOver, confirm: () => context.confirmLease() },
     {
@@ -205,16 +204,16 @@ async function unchangedImage(
 /** For promotions, where it costs nobody time: after tests, and where a rule may ask for it. What pull requests of strangers bring counts for nothing. */
 async function rememberImage(
   { store, protection = noProtection }: AppBuildDeps,
-  { request, job, commit }: AppBuildInput,
+  { request, commit }: AppBuildInput,
   plan: BuildPlan,
-  digest: Digest,
+  { digest, build }: Pick<MadeImage, 'digest' | 'build'>,
 ): Promise<void> {
   const tested = plan.test !== undefined;
   if (!tested && !protection.concerns(plan.repository)) return;
-  if (request.ref.startsWith('refs/brickyard/pr-')) return;
+  if (request.trusted === false || isForkRef(request.ref)) return;
   const { ref } = request;
   await createImageRecords(store).add(plan.repository, digest, {
-    build: job.id,
+    build,
     ref,
     commit: commit.commit,
     tested,

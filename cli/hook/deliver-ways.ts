@@ -3,7 +3,7 @@ const curlFunction = `# call URL OPTIONS…: sets status and leaves the body in 
 call() {
   url=$1
   shift
-  set -- -sS --connect-timeout 5 --max-time 600 -o answer.json -w '%{http_code}' "$@"
+  set -- -gsS --connect-timeout 5 --max-time 600 -o answer.json -w '%{http_code}' "$@"
   if [ -f curl ]; then set -- -K curl "$@"; fi
   : >answer.json
   status=$(curl "$@" "$url" 2>error </dev/null) || status=000
@@ -160,7 +160,7 @@ deliver() {
 send() {
   rm -rf work
   mkdir -p work/export/config
-  if ! svnlook tree -N --full-paths -r "$revision" "$repository" "$2" >/dev/null 2>error; then
+  if ! svnlook tree -N --full-paths -r "$revision" "$repository" "/$2" >/dev/null 2>error; then
     # Deleted in this revision, or moved away.
     if grep -q E160013 error; then return 0; fi
     status=000

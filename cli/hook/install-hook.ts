@@ -57,7 +57,9 @@ const optionsKey = 'receive.advertisePushOptions';
 /** Writes the hooks and what they need, or writes them anew; what waits stays. Errors: UserError. */
 export async function installHook(repository: HookedRepository, options: InstallHookOptions): Promise<void> {
   const { home, hooks, kind, path } = repository;
-  const { way, server, app, credential, lint } = options;
+  const { way, server, app, lint } = options;
+  // A signed note needs no account.
+  const credential = way === 'webhook' && !lint ? undefined : options.credential;
   const owner = await ownerOf(path);
   await prepareHome(home, owner);
   const settings = { home, repository: path, server, app };
@@ -67,11 +69,11 @@ export async function installHook(repository: HookedRepository, options: Install
       path: join(home, 'settings.json'),
       text: `${JSON.stringify({ version: 1, way, server, app, lint })}\n`,
     },
-    ...secretFiles(home, options),
+    ...secretFiles(home, credential, options.secret),
   ];
   for (const name of ['credentials', 'curl', 'inner', 'outer']) {
-    if (credential === undefined || name === 'inner' || name === 'outer')
-      await rm(join(home, name), { force: true });
+    const stale = join(home, name);
+    if (files.every((file) => file.path !== stale)) await rm(stale, { force: true });
   }
   for (const file of files) await writeHookFile(file, owner);
   await mkdir(hooks, { recursive: true });
@@ -137,7 +139,11 @@ async function countEntries(folder: string): Promise<number> {
   return names.filter((name) => /^\d/.test(name) && !name.endsWith('.new')).length;
 }
 
-function secretFiles(home: string, { credential, secret }: InstallHookOptions): HookFile[] {
+function secretFiles(
+  home: string,
+  credential: StoredCredential | undefined,
+  secret: string | undefined,
+): HookFile[] {
   const files: HookFile[] = [];
   if (credential !== undefined) {
     const { user, password } = credential;

@@ -171,10 +171,9 @@ export function createPromoter(deps: PromotionDeps): Promoter {
       } catch (error) {
         if (!isOciError(error, 'DENIED')) throw error;
         await open.abandon();
-        throw moved(
-          target,
-          (await registry.resolveManifest(target.repository, tag).catch(ignoreUnknown))?.digest,
-        );
+        const now = (await registry.resolveManifest(target.repository, tag).catch(ignoreUnknown))?.digest;
+        // Where nothing moved it was refused for another reason: a mirror takes no pushes.
+        throw now === previous ? error : moved(target, now);
       }
       await open.done();
       return result;

@@ -121,7 +121,10 @@ export async function createBare(folder: string, name: string): Promise<HookedCl
   };
 }
 
-/** Everything of ours in a repository runs under this shell from now on; busybox also without util-linux's `flock`. */
+/**
+ * Everything of ours in a repository runs under this shell from now on, busybox also without util-linux's `flock`; and it waits longer for an answer, as the
+ * machine may be slow.
+ */
 export async function useShell(repository: string, shell: string): Promise<void> {
   for (const folder of ['hooks', 'brickyard']) {
     for (const name of await readdir(join(repository, folder))) {
@@ -129,7 +132,10 @@ export async function useShell(repository: string, shell: string): Promise<void>
       const path = join(repository, folder, name);
       const text = await readFile(path, 'latin1');
       if (!text.includes('# brickyard hook')) continue;
-      const changed = text.replace(/^#!.*\n/, `#!${shell}\n`);
+      const changed = text
+        .replace(/^#!.*\n/, `#!${shell}\n`)
+        .replace('(sleep 2;', '(sleep 20;')
+        .replace('--max-time 2 ', '--max-time 20 ');
       const lacking = shell.includes('busybox') ? changed.replace('command -v flock', 'false') : changed;
       await writeFile(path, lacking, 'latin1');
     }
@@ -148,6 +154,6 @@ export async function untilBuilt(
       const ended = found.every(({ state }) => state !== 'queued' && state !== 'running');
       return found.length >= count && ended ? found : undefined;
     },
-    { what: `${count} builds`, timeoutMs: 90_000 },
+    { what: `${count} builds`, timeoutMs: 150_000 },
   );
 }

@@ -15,7 +15,7 @@ beforeAll(async () => {
   work = join(shop.folder, 'work');
   await runOk('svnadmin', ['create', repository]);
   await svn('checkout', '-q', `file://${repository}`, work);
-}, 60_000);
+});
 afterAll(() => shop?.close());
 
 const svn = (...args: string[]): Promise<string> =>
@@ -102,10 +102,11 @@ it('commits of a Subversion repository become images, by trunk, branches and tag
   expect(await readdir(join(repository, 'brickyard/refused'))).toEqual([]);
   expect((await shop.command('hook', 'uninstall', repository)).code).toBe(0);
   expect(await readdir(join(repository, 'hooks'))).not.toContain('post-commit');
-});
+}, 240_000);
 
 it('a folder that can be no image is refused once and for all, and said so', async () => {
   await shop.command('hook', 'install', repository, '--app', 'shop/web');
+  await useShell(repository, '/bin/dash');
   await svn('update', '-q', work);
 
   const told = await commit({ 'branches/odd/readme.txt': 'no App.yaml' });

@@ -28,7 +28,7 @@ beforeAll(async () => {
     privateNetwork: true,
   };
   shop = await openHookWorkshop({ BRICKYARD_BUILDER_TRIGGERS: JSON.stringify([trigger]) });
-}, 60_000);
+});
 
 afterAll(async () => {
   await shop?.close();
@@ -66,4 +66,4 @@ it('signed notes tell the farm what to fetch; what it missed is told once it is 
 
   const built = await untilBuilt(shop, (build) => build.commit === second, 2);
   expect(built.map(({ ref }) => ref).toSorted()).toEqual(['refs/heads/main', 'refs/heads/odd-"name"']);
-});
+}, 240_000);

@@ -11,7 +11,7 @@ let shop: HookWorkshop;
 
 beforeAll(async () => {
   shop = await openHookWorkshop();
-}, 60_000);
+});
 afterAll(() => shop?.close());
 
 const install = (repository: string, ...args: string[]) =>
@@ -59,7 +59,7 @@ describe.each([
     expect(have).toEqual(expect.arrayContaining(wanted));
     expect(have.join('\n')).not.toContain('refs/heads/gone');
     expect(await readdir(join(bare, 'brickyard/spool'))).toEqual([]);
-  });
+  }, 240_000);
 });
 
 describe('hook install', () => {
@@ -71,6 +71,7 @@ describe('hook install', () => {
       await writeFile(join(bare, 'hooks', hook), before, { mode: 0o755 });
     }
     for (let time = 0; time < 2; time++) expect((await install(bare, '--lint')).code).toBe(0);
+    await useShell(bare, '/bin/dash');
     const id = await commit(files('1'));
 
     const pushed = await push('-o', 'build.skip', 'main');
@@ -115,6 +116,7 @@ describe('hook install', () => {
     const wrong = join(shop.folder, 'wrong');
     await writeFile(wrong, 'dev:not it\n');
     await install(bare, '--credential-file', wrong);
+    await useShell(bare, '/bin/dash');
     const id = await commit(files('refused'));
     const pushed = await push('main');
     expect(pushed.stderr).toContain('brickyard: kept');

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
 import type { ObjectStore } from '../../../../core/object-store/object-store.ts';
 import type { Digest } from '../../../../oci/digest.ts';
+import { OciError } from '../../../../oci/errors.ts';
 import { mediaTypes } from '../../../../oci/media-types.ts';
 import type { Registry } from '../../../../oci/registry.ts';
 import { type BuildEvidence, createPromoter, type Promoter } from '../../../../registry/promote/promote.ts';
@@ -115,6 +116,21 @@ describe('promoting', () => {
 
     expect(await at('prod')).toBe(two.digest);
     expect(await history(repository, { tag: 'prod' })).toEqual([]);
+    expect((await store.list({ prefix: 'promotions/' })).objects).toEqual([]);
+  });
+
+  it('passes on why the tag may not be written at all, as in a mirrored repository', async () => {
+    const mirror: Registry = {
+      ...registry,
+      putManifest: async () => {
+        throw new OciError('DENIED', { message: 'team/ mirrors elsewhere' });
+      },
+    };
+
+    await expect(promoter([], mirror).promote(ask('rc'), registry)).rejects.toThrow(
+      'team/ mirrors elsewhere',
+    );
+
     expect((await store.list({ prefix: 'promotions/' })).objects).toEqual([]);
   });
 
