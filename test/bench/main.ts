@@ -7,6 +7,7 @@ import { startBrickyard, startDockerRegistry } from './peers.ts';
 import { table } from './report.ts';
 
 // `npm run bench [-- --pairs N --only push,parallel,reads,memory,build,rebase]`: Brickyard beside its peers on the same disk in the same run.
+// `npm run bench -- --only farm`: many builds at once beside one after another, and pushes during a storm of rebuilds (`--quick`: a small run).
 // `npm run bench -- --only class-change`: one class of a Java app changes, beside docker, buildah, crane and jib (or parts
 // of it: class-change-peers, class-change-compiled, class-change-cold, class-change-bases; `--quick`: no base of 2 GB).
 // `npm run bench -- --only farm-cache` (or farm-cache-npm, farm-cache-maven): such apps built again on a cold worker; needs Docker and the way to their packages.
@@ -71,6 +72,11 @@ try {
     const { rebaseApps } = await import('./cases/rebase.ts');
     const comparison = await rebaseApps({ scratch, pairs, say });
     if (comparison !== undefined) comparisons.push(comparison);
+  }
+  if (selected.has('farm')) {
+    // Loaded only when asked for.
+    const { farmUnderLoad } = await import('./cases/farm.ts');
+    comparisons.push(...(await farmUnderLoad({ scratch, pairs, quick: values.quick, say })));
   }
   if (comparisons.length > 0) console.log(table(comparisons, pairs));
   if ([...selected].some((name) => name === 's3' || name.startsWith('s3-'))) {

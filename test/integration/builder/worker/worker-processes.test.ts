@@ -197,6 +197,26 @@ describe('workers on their own', () => {
     expect(await log(id)).toContain('this worker lets go of the build; it is taken up again');
   });
 
+  it('take nothing while their disks have less room than they are to leave, and say so', async () => {
+    await startWorker({
+      BRICKYARD_BUILDER_DISK_LOW: String(2 ** 52),
+      BRICKYARD_BUILDER_DISK_HIGH: String(2 ** 52),
+    });
+
+    const [worker] = await waitFor(
+      async () => {
+        const refusing = (await queue.workers()).filter(({ reason }) => reason?.includes('disk.low'));
+        return refusing.length === 1 ? refusing : undefined;
+      },
+      { what: 'the heartbeat that says so', timeoutMs: 90_000 },
+    );
+
+    expect(worker).toMatchObject({ slots: 0, reason: expect.stringContaining('are free on the disk of /') });
+    const id = await push('waiting');
+    expect(await queue.get(id)).toMatchObject({ state: 'queued', attempts: 0 });
+    await queue.cancel(id, 'not needed');
+  });
+
   it('go on when the process of a build is killed: why is in its log, its container goes, and it is tried again', async () => {
     const worker = await startWorker({ BRICKYARD_BUILDER_CONCURRENCY: '2' });
     const [killed, neighbour] = [await push('killed'), await push('neighbour')];
