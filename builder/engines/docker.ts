@@ -10,6 +10,7 @@ import { type ContainerApi, ContainerApiError, type EngineFacts } from './docker
 import { createOptions } from './docker/create-options.ts';
 import { createDockerfileEngine } from './docker/dockerfile-build.ts';
 import { createEgress, type EgressSettings, egressSettings } from './docker/egress.ts';
+import { attempt, soon } from './docker/engine-call.ts';
 import { findSocket } from './docker/find-socket.ts';
 import { createImageUses, type ImageUses } from './docker/image-uses.ts';
 import { createLevelSandbox } from './docker/level-sandbox.ts';
@@ -308,32 +309,6 @@ interface DiskUsage {
 
 /** As the API numbers them (containers/changes). */
 const changeKinds = ['changed', 'added', 'removed'] as const;
-
-/** Names the engine as the source of an error, so that it is told from a fault of the build. */
-async function attempt<T>(call: Promise<T>): Promise<T> {
-  try {
-    return await call;
-  } catch (error) {
-    if (error instanceof Error && error.name === 'AbortError') throw error;
-    throw new ContainerApiError(`container engine: ${(error as Error).message.trim()}`, { cause: error });
-  }
-}
-
-const patienceSeconds = 120;
-
-/** For calls that an engine answers at once: one that hangs is no reason to wait for ever, and no fault of the build. */
-async function soon<T>(call: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const error = new Error(`no answer within ${patienceSeconds} s`);
-    timer = setTimeout(() => reject(error), patienceSeconds * 1000);
-  });
-  try {
-    return await Promise.race([call, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 async function unlessMissing<T>(call: Promise<T>, alsoFine?: number): Promise<T | undefined> {
   try {

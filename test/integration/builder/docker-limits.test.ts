@@ -110,9 +110,9 @@ describe('rows 27 and 28: a build that takes more than its part is stopped with 
   it('and its neighbour on the same engine gets what it needs', async () => {
     await open({ limits: { processes: 24, memory: 64 * mib, disk: 64 * mib } });
     const bombs = ['b() { b | b & }; b; sleep 300', 'x=xxxxxxxx; while true; do x=$x$x; done'].map(
-      (command) => build({ commands: [command], timeoutSeconds: 6 }).catch((error: unknown) => error),
+      (command) => build({ commands: [command], timeoutSeconds: 3 }).catch((error: unknown) => error),
     );
-    const neighbour = build({ commands: ['sleep 2; echo fine > out'] });
+    const neighbour = build({ commands: ['sleep 1; echo fine > out'] });
 
     expect(await neighbour).toEqual({ out: 'fine\n' });
     for (const failed of await Promise.all(bombs)) expect(failed).toBeInstanceOf(JobFailed);
@@ -301,7 +301,7 @@ describe('the network of a sandbox', () => {
     await open({ egress: { allow: [`localhost:${port}`] } });
     const listening = build({
       network: 'proxy',
-      commands: ['(echo secret | /bin/busybox nc -l -p 7777 -w 4) & sleep 4; echo done > out'],
+      commands: ['(echo secret | /bin/busybox nc -l -p 7777 -w 3) & sleep 3; echo done > out'],
     });
     const looking = build({
       network: 'proxy',
