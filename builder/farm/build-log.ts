@@ -1,6 +1,6 @@
 import type { EventBus } from '../../core/events.ts';
 import type { Logger } from '../../core/log.ts';
-import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import type { JsonValue, ObjectStore } from '../../core/object-store/object-store.ts';
 import { cleanLine } from './clean-line.ts';
 
 /** Stored lines of one build attempt; the key says which, `logs/<id>/<fence>-<number of its first line>`. */
@@ -19,6 +19,17 @@ export interface LiveLines {
   readonly lines: readonly string[];
   /** Nothing follows: the build has ended. */
   readonly end?: boolean;
+}
+
+/** Undefined: none. What comes from other machines may be of another version. */
+export function parseLiveLines(message: JsonValue): LiveLines | undefined {
+  const { fence, first, lines } = (message ?? {}) as { readonly [name: string]: unknown };
+  const fits =
+    Number.isSafeInteger(fence) &&
+    Number.isSafeInteger(first) &&
+    Array.isArray(lines) &&
+    lines.every((line) => typeof line === 'string');
+  return fits ? (message as unknown as LiveLines) : undefined;
 }
 
 export interface BuildLogLimits {

@@ -1,7 +1,7 @@
 import type { EventBus } from '../../core/events.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import type { JobQueue } from '../../core/queue/job-queue.ts';
-import { type LiveLines, logTopic } from './build-log.ts';
+import { type LiveLines, logTopic, parseLiveLines } from './build-log.ts';
 import { type LogPosition, logStart, readLogChunks } from './log-chunks.ts';
 
 /** Lines that came together. */
@@ -55,7 +55,8 @@ export function followLog(
   let waiting = { lines: 0, characters: 0 };
   let wake: () => void = () => {};
   const unsubscribe = deps.events.subscribe(logTopic(id), (message) => {
-    const heard = message as unknown as LiveLines;
+    const heard = parseLiveLines(message);
+    if (heard === undefined) return;
     waiting = {
       lines: waiting.lines + heard.lines.length,
       characters: waiting.characters + characters(heard),

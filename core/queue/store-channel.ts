@@ -72,7 +72,8 @@ export function createStoreChannel({
           });
       };
       const unsubscribe = events.subscribe(keys.releasedTopic, (message) => {
-        const { worker: to, id } = message as { worker?: unknown; id?: unknown };
+        // From wherever events come, another machine of another version included.
+        const { worker: to, id } = (message ?? {}) as { worker?: unknown; id?: unknown };
         if (to === worker && typeof id === 'string') void handle(id);
       });
       const timer = setInterval(lookOnce, pollMs);

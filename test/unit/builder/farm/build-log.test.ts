@@ -37,6 +37,19 @@ describe('a build log', () => {
     expect(await heard).toEqual(['one', 'two', 'three']);
   });
 
+  it('is followed on when something else than lines is heard', async () => {
+    const { deps } = createBench();
+    const heard = collect(followLog(deps, 'b', { fresh: true }).lines(never));
+    const log = createBuildLog(deps, 'b', 1);
+
+    for (const odd of [null, 'text', [], {}, { fence: 1, first: 0 }, { fence: 1, first: 0, lines: [7] }])
+      deps.events.publish('log.b', odd);
+    log.line('one');
+    await log.close({ end: true });
+
+    expect(await heard).toEqual(['one']);
+  });
+
   it('is given whole to somebody who comes in the middle, each line once', async () => {
     const { deps } = createBench();
     const log = createBuildLog(deps, 'b', 1);
