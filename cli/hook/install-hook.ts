@@ -110,7 +110,7 @@ export async function uninstallHook(
   let taken = false;
   for (const name of names) taken = (await takeHook(join(hooks, name))) || taken;
   if (kind === 'git' && (await readHook(join(home, 'set-push-options'))) !== undefined) {
-    await git(path, 'config', '--local', '--unset-all', optionsKey);
+    await changeConfig(path, '--unset-all', optionsKey);
   }
   await rm(home, { recursive: true, force: true });
   return taken || installed;
@@ -166,12 +166,17 @@ function secretFiles(
 async function advertiseOptions({ home, path }: HookedRepository): Promise<void> {
   const now = await git(path, 'config', '--local', '--default=', '--get', optionsKey);
   if (now.trim() !== '') return;
-  const config = join(path, 'config');
-  const { mode } = await stat(config);
+  await changeConfig(path, optionsKey, 'true');
   const owner = await ownerOf(path);
-  await git(path, 'config', '--local', optionsKey, 'true');
-  // git writes the file anew, which then is ours and not the owner's.
+  await writeHookFile({ path: join(home, 'set-push-options'), text: '' }, owner);
+}
+
+/** git writes the file anew, which then would be ours and not the owner's. */
+async function changeConfig(repository: string, ...args: string[]): Promise<void> {
+  const config = join(repository, 'config');
+  const { mode } = await stat(config);
+  const owner = await ownerOf(config);
+  await git(repository, 'config', '--local', ...args);
   await chmod(config, mode & 0o7777);
   await give(config, owner);
-  await writeHookFile({ path: join(home, 'set-push-options'), text: '' }, owner);
 }

@@ -129,6 +129,19 @@ describe('hook install', () => {
     await untilBuilt(shop, (build) => build.commit === id, 1);
   });
 
+  it('leaves every file with the owner of the repository, whoever installs', async () => {
+    const { bare } = await createBare(shop.folder, 'team/owned');
+    if (process.getuid?.() === 0) await runOk('chown', ['-R', '65534', bare]);
+    const { uid } = await stat(bare);
+    const others = (): Promise<string> => runOk('find', [bare, '!', '-uid', `${uid}`]);
+
+    await install(bare, '--lint');
+
+    expect(await others()).toBe('');
+    await shop.command('hook', 'uninstall', bare);
+    expect(await others()).toBe('');
+  });
+
   it('says what is wrong with what it is given', async () => {
     const { bare } = await createBare(shop.folder, 'team/asked');
     const answers = [
