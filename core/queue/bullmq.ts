@@ -86,12 +86,13 @@ export function createBullmqChannel(options: BullmqChannelOptions): BullmqChanne
     }, answerMs);
     try {
       await Promise.race([connected, late.promise]);
-      if (speaker.status !== 'ready') throw new Error('Redis is away: the connection was lost');
+      if (speaker.status !== 'ready') throw new Error('the connection was lost');
       return await Promise.race([ask(), late.promise]);
     } catch (error) {
       // One that was made while the connection broke stays unusable.
       queues.clear();
-      throw error;
+      if (speaker.status === 'ready') throw error;
+      throw new Error(`Redis is away: ${(error as Error).message}`);
     } finally {
       clearTimeout(timer);
     }
