@@ -51,6 +51,7 @@ const unable = (error: unknown): void => {
 // Only the worker says when it is over; a build must not outlive it.
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});
+process.on('SIGHUP', () => {});
 process.on('disconnect', () => process.exit(1));
 // When memory runs out, the kernel is to take a build rather than the server. Where there is no such file, it decides itself.
 writeFile('/proc/self/oom_score_adj', '500').catch(() => {});
