@@ -35,7 +35,7 @@ export interface Supervisor {
 }
 
 /** Milliseconds for handing builds back when somebody is in a hurry. */
-const hurryMs = 2500;
+const hurryMs = 6000;
 
 /**
  * `--expose-gc`: for core/body-collection.ts. The young generation is never full before that runs, so a large one only costs memory.
