@@ -63,16 +63,19 @@ export function createLintRoutes(options: LintRoutesOptions): FastifyPluginAsync
         },
       },
       async (request, reply) => {
+        let known = true;
         try {
           const address = http.origin.address(request.raw);
           const { principal } = await authenticator.identify(request.headers.authorization, address);
           if (principal.anonymous && authenticator.required) {
             void reply.header('WWW-Authenticate', 'Basic realm="brickyard", charset="UTF-8"');
-            problem(reply, 401, 'UNAUTHORIZED', 'authentication required');
-            return reply;
+            known = false;
           }
         } catch (error) {
           if (!(error instanceof InvalidCredentials)) throw error;
+          known = false;
+        }
+        if (!known) {
           problem(reply, 401, 'UNAUTHORIZED', 'authentication required');
           return reply;
         }
