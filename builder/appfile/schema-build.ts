@@ -132,12 +132,13 @@ export const buildSchema = {
       items: {
         type: 'string',
         maxLength: 256,
-        pattern: '^~/[A-Za-z0-9._@+-]+(?:/[A-Za-z0-9._@+-]+)*/?$',
-        'x-message': 'must be a path below the home directory of the commands, such as ~/.m2',
+        pattern: '^(?:~/)?[A-Za-z0-9._@+-]+(?:/[A-Za-z0-9._@+-]+)*/?$',
+        'x-message':
+          'must be a path below the home directory of the commands (~/.m2) or in the workspace (node_modules)',
       },
       'x-message': 'must be false or a list of paths such as ~/.m2',
       description:
-        'What is kept in the home directory of the commands for the next build: paths such as `~/.m2`, or false for nothing. Default: what npm, yarn, pnpm, Maven, Gradle, pip or Go fetched, where their lockfiles are in the source.',
+        'What is kept for the next build: paths below the home directory of the commands such as `~/.m2`, or in the workspace such as `node_modules`; false for nothing. Default: what npm, yarn, pnpm, Maven, Gradle, pip or Go fetched, where their lockfiles are in the source.',
     },
     secrets,
     ...limits,

@@ -20,18 +20,18 @@ export class CacheNotKept extends Error {
   }
 }
 
-/** A folder below $HOME, as the engine's archive: its names start with the last part of `path`. Undefined = there is none. */
-export interface HomeFolder {
+/** A folder below the place that a cache is in, as the engine's archive: its names start with the last part of `path`. Undefined = there is none. */
+export interface CacheFolder {
   readonly path: string;
   open(): Promise<AsyncIterable<Uint8Array> | undefined>;
 }
 
 /**
- * Folders of $HOME as one archive of files, directories and links with names relative to it, all of `owner`. Whatever else a build put there stays behind: it
+ * Folders of one place as one archive of files, directories and links with names relative to it, all of `owner`. Whatever else a build put there stays behind: it
  * must do no harm to the next one. Errors: CacheNotKept, TarError.
  */
 export async function* cacheArchive(
-  folders: readonly HomeFolder[],
+  folders: readonly CacheFolder[],
   options: {
     readonly owner: number;
     readonly limits: CacheLimits;

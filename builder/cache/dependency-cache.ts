@@ -39,7 +39,7 @@ export interface FoundCache {
   readonly exact: boolean;
   /** Bytes in the store. */
   readonly size: number;
-  /** A tar relative to $HOME. Undefined: it was removed meanwhile. */
+  /** A tar relative to the cache's place. Undefined: it was removed meanwhile. */
   open(signal: AbortSignal): Promise<Readable | undefined>;
   /** Removes it: it is damaged, or of no use. */
   forget(): Promise<void>;

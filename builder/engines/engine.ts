@@ -82,22 +82,23 @@ export interface SandboxInput {
   readonly source: SourceTree;
   /** What the steps' `secrets` name; a name without a value has no file. Undefined = no step gets any. */
   readonly secrets?: StepSecrets;
-  /** Dependencies in $HOME that are kept from build to build; default none. */
-  readonly caches?: readonly HomeCache[];
+  /** Dependencies that are kept from build to build; default none. */
+  readonly caches?: readonly BuildCache[];
   /** Takes what the tests left and `test.artifacts` names, also when one of them failed. */
   readonly keep?: (artifacts: readonly TestArtifact[]) => Promise<void>;
 }
 
-/** What package managers keep below $HOME, from one build to the next. A build goes on without it where it cannot be had. */
-export interface HomeCache {
+/** What package managers keep from one build to the next. A build goes on without it where it cannot be had. */
+export interface BuildCache {
   /** For people: `npm`. */
   readonly name: string;
-  /** Below $HOME. */
+  /** What `paths` are relative to: $HOME of the commands, or the folder with the source. */
+  readonly place: 'home' | 'workspace';
   readonly paths: readonly string[];
   readonly limits: CacheLimits;
   /** What an earlier build left; undefined = nothing. Errors: ObjectStoreUnavailable. */
   find(): Promise<FoundCache | undefined>;
-  /** Takes a tar relative to $HOME; returns the bytes that it takes in the store. Undefined: this build leaves nothing to others. */
+  /** Takes a tar relative to that place; returns the bytes that it takes in the store. Undefined: this build leaves nothing to others. */
   readonly save?: (archive: AsyncIterable<Buffer>, signal: AbortSignal) => Promise<number>;
 }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { CacheLimits } from '../cache/cache-archive.ts';
 import type { CacheScope, DependencyCaches } from '../cache/dependency-cache.ts';
 import { chooseCaches } from '../cache/dependency-kinds.ts';
-import type { HomeCache } from '../engines/engine.ts';
+import type { BuildCache } from '../engines/engine.ts';
 import type { BuildPlan } from '../plan/plan.ts';
 import type { SourceTree } from '../plan/source-tree.ts';
 import { type BuildRequest, repositoryOf } from './build-request.ts';
@@ -21,7 +21,7 @@ export async function buildCaches(
     readonly plan: BuildPlan;
     readonly source: SourceTree;
   },
-): Promise<readonly HomeCache[]> {
+): Promise<readonly BuildCache[]> {
   const { request, plan, source } = input;
   const step = plan.build ?? plan.test;
   if (step === undefined || plan.build?.cache === false) return [];
@@ -33,6 +33,7 @@ export async function buildCaches(
   };
   return chooseCaches(plan.build?.cache, await source.entries()).map((cache) => ({
     name: cache.name,
+    place: cache.place,
     paths: cache.paths,
     limits,
     find: () => caches.find(scope, cache),

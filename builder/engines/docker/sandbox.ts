@@ -11,11 +11,11 @@ import type { Masker } from '../../secrets/masker.ts';
 import type { EngineContext, Sandbox, SandboxInput, StepSecrets } from '../engine.ts';
 import { readArtifacts } from './artifacts.ts';
 import type { BaseImages } from './base-image.ts';
+import { restoreCaches, saveCaches } from './build-caches.ts';
 import type { ContainerApi, Labels } from './container-api.ts';
 import { openDiskUse } from './disk-use.ts';
 import { createDiskWatch, type DiskWatch } from './disk-watch.ts';
 import type { Egress, OpenEgress } from './egress.ts';
-import { restoreCaches, saveCaches } from './home-caches.ts';
 import { homeEnvironment } from './home-environment.ts';
 import { checkOutputs, outputsArchive } from './outputs.ts';
 import { sandboxLabels } from './owner.ts';
@@ -320,10 +320,10 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
         const run = { disk, context, masker: secrets?.masker };
         let container = await prepare(place, first, secrets, containers, context);
         await putSource(place, container, source, context);
-        const home = `${place.mountPoint}/${homeName}`;
-        const toSave = await restoreCaches(caches, { api, log, container, home, context });
+        const places = { home: `${place.mountPoint}/${homeName}`, workspace: plan.directory };
+        const toSave = await restoreCaches(caches, { api, log, container, places, context });
         const save = () =>
-          saveCaches(toSave, { api, log, container, home, context, finder: secrets?.finder });
+          saveCaches(toSave, { api, log, container, places, context, finder: secrets?.finder });
         if (step !== undefined) {
           await follow(container, { ...step, kind: 'build' }, place, run);
           await save();

@@ -131,7 +131,8 @@ const npmApp: SampleApp = {
       'App.yaml': `appname: ${appname}
 base: nodejs:26
 build:
-  commands: [npm ci --no-audit --no-fund --ignore-scripts, "node -e \\"require('express')\\""]
+  cache: [node_modules, ~/.npm]
+  commands: [npm install --no-audit --no-fund --ignore-scripts, "node -e \\"require('express')\\""]
   outputs: { server.js: /home/${appname}/server.js }
 entrypoints:
   web: { cmd: node server.js }

@@ -108,6 +108,25 @@ it('a build that fails, or wants none, keeps nothing; one that is too large says
   expect(own).toMatch(/fetching\n[^]*cache saved \d+ B \(own\)/);
 });
 
+it('a folder of the workspace can be kept as well, but none that is in the source', async () => {
+  await using first = await worker('fourth');
+  await using second = await worker('fifth');
+  const yaml = (path: string): string =>
+    `appname: app\nbase: busybox:latest\nbuild:\n  network: none\n  cache: [${path}]\n` +
+    '  commands: ["mkdir -p modules/a; cat modules/a/index.js || echo none; echo made > modules/a/index.js"]\n' +
+    'entrypoints:\n  web:\n    cmd: cat\n';
+
+  const cold = await push(first, { 'App.yaml': yaml('modules'), 'package-lock.json': 'four' });
+  const warm = await push(second, { 'README.md': 'fourth' });
+  const refused = await push(second, { 'App.yaml': yaml('src'), 'src/a.js': 'of the source' });
+
+  expect(cold).toMatch(/none\n[^]*cache saved \d+ B \(workspace\)/);
+  expect(warm).toMatch(/cache restored \d+ B \(workspace\)[^]*│ made\n[^]*✓ tags/);
+  expect(refused).toContain(
+    'build.cache: src cannot be kept from build to build, as src/a.js is in the source',
+  );
+});
+
 it('a base image that no build uses any more leaves the engine, and comes back when one needs it', async () => {
   await using farm = await worker('images');
   await push(farm, { 'App.yaml': appYaml(), 'package-lock.json': 'images' });

@@ -7,7 +7,7 @@ import { scopesOf } from '../../../../builder/farm/build-caches.ts';
 import { createMemoryStore } from '../../../../core/object-store/memory.ts';
 
 const { signal } = new AbortController();
-const npm = (lock: string): ChosenCache => ({ name: 'npm', paths: ['.npm'], lock: [lock] });
+const npm = (lock: string): ChosenCache => ({ place: 'home', name: 'npm', paths: ['.npm'], lock: [lock] });
 
 function scope(more: Partial<CacheScope> = {}): CacheScope {
   return {

@@ -42,6 +42,31 @@ it('App.yaml names paths of its own, or none', () => {
 
   expect(chooseCaches(false, lock)).toEqual([]);
   expect(chooseCaches(['~/.m2/', '~/.cache/x', '~/.m2'], lock)).toEqual([
-    { name: 'own', paths: ['.cache/x', '.m2'], lock: ['pom.xml id of pom.xml', 'go.sum id of go.sum'] },
+    {
+      name: 'own',
+      place: 'home',
+      paths: ['.cache/x', '.m2'],
+      lock: ['pom.xml id of pom.xml', 'go.sum id of go.sum'],
+    },
   ]);
+});
+
+it('paths without ~ lie in the workspace, and have an archive of their own', () => {
+  const chosen = chooseCaches(['web/node_modules/', '~/.npm', 'node_modules'], entries('package-lock.json'));
+
+  expect(chosen.map(({ name, place, paths }) => [name, place, ...paths])).toEqual([
+    ['own', 'home', '.npm'],
+    ['workspace', 'workspace', 'node_modules', 'web/node_modules'],
+  ]);
+});
+
+it.each([
+  ['node_modules', 'node_modules/own/index.js'],
+  ['lib', 'lib'],
+  ['lib/deep', 'lib'],
+])('%s is refused as a cache where %s is in the source, which it would overwrite', (path, own) => {
+  expect(() => chooseCaches([path], entries('README', own))).toThrow(
+    `build.cache: ${path} cannot be kept from build to build, as ${own} is in the source`,
+  );
+  expect(() => chooseCaches([path], entries('README', `x${own}`))).not.toThrow();
 });

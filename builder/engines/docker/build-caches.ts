@@ -3,23 +3,23 @@ import { CacheNotKept, cacheArchive } from '../../cache/cache-archive.ts';
 import type { FoundCache } from '../../cache/dependency-cache.ts';
 import { formatBytes, formatDuration } from '../../farm/report.ts';
 import type { SecretFinder } from '../../secrets/find-secret.ts';
-import type { EngineContext, HomeCache } from '../engine.ts';
+import type { BuildCache, EngineContext } from '../engine.ts';
 import type { ContainerApi } from './container-api.ts';
 import { buildUser } from './workspace.ts';
 
-export interface HomeCachesInput {
+export interface BuildCachesInput {
   readonly api: Pick<ContainerApi, 'putArchive' | 'getArchive'>;
   readonly log: Logger;
-  /** Has the volume with $HOME. */
+  /** Has the volume with both places. */
   readonly container: string;
-  /** $HOME, which is there. */
-  readonly home: string;
+  /** Where caches lie, both there already: $HOME, and the folder with the source. */
+  readonly places: Readonly<Record<BuildCache['place'], string>>;
   readonly context: EngineContext;
 }
 
 /** A cache that is kept when the commands have succeeded. */
 export interface CacheToSave {
-  readonly cache: HomeCache;
+  readonly cache: BuildCache;
   /** What the commands began with. */
   readonly restored: FoundCache | undefined;
 }
@@ -29,8 +29,8 @@ export interface CacheToSave {
  * the store in the middle of an archive, which is then forgotten, so that the next attempt does without.
  */
 export async function restoreCaches(
-  caches: readonly HomeCache[],
-  { api, log, container, home, context }: HomeCachesInput,
+  caches: readonly BuildCache[],
+  { api, log, container, places, context }: BuildCachesInput,
 ): Promise<readonly CacheToSave[]> {
   const toSave: CacheToSave[] = [];
   for (const cache of caches) {
@@ -46,7 +46,7 @@ export async function restoreCaches(
     const archive = await found?.open(context.signal);
     if (found !== undefined && archive !== undefined) {
       try {
-        await api.putArchive(container, home, archive, context.signal);
+        await api.putArchive(container, places[cache.place], archive, context.signal);
       } catch (error) {
         await found.forget().catch(() => {});
         throw error;
@@ -65,15 +65,18 @@ export async function restoreCaches(
   return toSave;
 }
 
-/** Keeps what the commands have left in $HOME. A build does not fail by it. */
+/** Keeps what the commands have left. A build does not fail by it. */
 export async function saveCaches(
   caches: readonly CacheToSave[],
-  input: HomeCachesInput & { readonly finder?: SecretFinder | undefined },
+  input: BuildCachesInput & { readonly finder?: SecretFinder | undefined },
 ): Promise<void> {
-  const { log, home, container, context, finder } = input;
+  const { log, places, container, context, finder } = input;
   for (const { cache, restored } of caches) {
     const begun = performance.now();
-    const folders = cache.paths.map((path) => ({ path, open: () => openFolder(input, `${home}/${path}`) }));
+    const folders = cache.paths.map((path) => ({
+      path,
+      open: () => openFolder(input, `${places[cache.place]}/${path}`),
+    }));
     try {
       const archive = cacheArchive(folders, { owner: buildUser, limits: cache.limits, finder });
       const size = await cache.save?.(archive, context.signal);
@@ -96,7 +99,7 @@ export async function saveCaches(
 }
 
 async function openFolder(
-  { api, container, context }: HomeCachesInput,
+  { api, container, context }: BuildCachesInput,
   path: string,
 ): Promise<AsyncIterable<Uint8Array> | undefined> {
   try {
