@@ -10,10 +10,14 @@ const longest = [
   'test/integration/registry/protocol/pairs.test.ts',
   'test/integration/builder/git-kill.test.ts',
   'test/integration/registry/replicas-redirect.test.ts',
+  'test/integration/builder/docker-equality.test.ts',
   'test/integration/registry/replicas-failures.test.ts',
   'test/integration/registry/protocol/crowds.test.ts',
   'test/integration/registry/replicas.test.ts',
   'test/integration/registry/protocol/faults.test.ts',
+  'test/integration/builder/worker/worker-processes.test.ts',
+  'test/integration/builder/docker-limits.test.ts',
+  'test/e2e/clients.test.ts',
   'test/integration/faults/uploads.test.ts',
 ];
 

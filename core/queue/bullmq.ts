@@ -91,8 +91,10 @@ export function createBullmqChannel(options: BullmqChannelOptions): BullmqChanne
     } catch (error) {
       // One that was made while the connection broke stays unusable.
       queues.clear();
-      if (speaker.status === 'ready') throw error;
-      throw new Error(`Redis is away: ${(error as Error).message}`);
+      const { message } = error as Error;
+      // The library notices a broken connection a moment before it says so.
+      if (speaker.status === 'ready' && !message.includes("isn't writeable")) throw error;
+      throw new Error(`Redis is away: ${message}`);
     } finally {
       clearTimeout(timer);
     }

@@ -131,8 +131,9 @@ export function createBrokenRules(): Record<string, BrokenRule> {
       mutations: [
         {
           file: tags,
-          find: 'if (immutable) checkUnmoved(tag, old, digest);\n    const nonce = context.random();',
-          replace: 'if (immutable) checkUnmoved(tag, old, digest);\n    const nonce = digest.slice(7, 39);',
+          find: 'if (condition !== undefined) checkCondition(old, condition);\n    const nonce = context.random();',
+          replace:
+            'if (condition !== undefined) checkCondition(old, condition);\n    const nonce = digest.slice(7, 39);',
         },
       ],
       scenario: pair('push ‖ delete'),
@@ -164,8 +165,8 @@ export function createBrokenRules(): Record<string, BrokenRule> {
       mutations: [
         {
           file: tags,
-          find: 'if (immutable) checkUnmoved(tag, old, digest);',
-          replace: 'if (immutable) checkUnmoved(tag, { ...old, header: undefined }, digest);',
+          find: 'if (condition !== undefined) checkCondition(old, condition);',
+          replace: "if (condition?.message === '') checkCondition(old, condition);",
         },
       ],
       scenario: pair('immutable tag ‖ immutable tag'),
