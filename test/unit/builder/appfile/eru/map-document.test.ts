@@ -166,7 +166,7 @@ describe('the top of a file of Eru', () => {
     ['port: 80', /^6:1 error E020 port: "port" at the top is of the first weeks/],
     ['commands: [{web: x}]', /^6:1 error E020 commands:/],
     [
-      'build: {cache: [a], commands: [b]}\nmeta: {a: b}',
+      'build: {cache: [/a], commands: [b]}\nmeta: {a: b}',
       /^6:17 error E013 build.cache\[0\]: must be a path below/,
     ],
     ['binds: [a]', /^6:1 error E020 binds: must be a map/],
