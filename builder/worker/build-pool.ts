@@ -45,6 +45,8 @@ export function createBuildPool(options: BuildPoolOptions): BuildPool {
   const idle: { readonly process: BuildProcess; readonly since: number }[] = [];
   const sweeps = new Set<Promise<void>>();
   let closed = false;
+  /** A server that nobody builds with is spared the memory of a process that waits. */
+  let used = false;
   let ahead: NodeJS.Timeout | undefined;
 
   function start(): BuildProcess {
@@ -62,15 +64,16 @@ export function createBuildPool(options: BuildPoolOptions): BuildPool {
     return process;
   }
 
-  /** Keeps one process waiting for the next build. */
+  /** Keeps one process waiting for the next build, once there was one. */
   function startAhead(afterMs: number): void {
     ahead ??= setTimeout(() => {
       ahead = undefined;
-      if (!closed && idle.length === 0 && all.size < concurrency) release(start());
+      if (used && !closed && idle.length === 0 && all.size < concurrency) release(start());
     }, afterMs);
   }
 
   function take(): BuildProcess {
+    used = true;
     const warm = idle.pop()?.process ?? start();
     if (idle.length === 0) startAhead(forkAheadMs);
     return warm;
@@ -97,8 +100,6 @@ export function createBuildPool(options: BuildPoolOptions): BuildPool {
       .finally(() => sweeps.delete(sweeping));
     sweeps.add(sweeping);
   }
-
-  startAhead(0);
 
   return {
     async handler(job, context) {
