@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import Docker from 'dockerode';
+import type Docker from 'dockerode';
 import type { Logger } from '../../core/log.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { attachDuplex } from './docker/attach-duplex.ts';
@@ -62,7 +62,7 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
   const { registry, log, limits = {}, environment = process.env, socket = 'auto', runtime } = options;
   const socketPath = await findSocket({ socket, environment });
   if (socketPath === undefined) return undefined;
-  const api = createContainerApi(socketPath);
+  const api = await createContainerApi(socketPath);
   if (runtime !== undefined) await requireRuntime(api, runtime);
   try {
     const removed = await removeOrphans(api, Date.now());
@@ -110,7 +110,7 @@ export async function removeUnusedImages(
   const unused = await uses.unusedSince(options.before);
   const socketPath = unused.length === 0 ? undefined : await findSocket({ socket, environment });
   if (socketPath === undefined) return 0;
-  const api = createContainerApi(socketPath);
+  const api = await createContainerApi(socketPath);
   for (const name of unused) {
     await api.removeImage(name);
     await uses.forget(name);
@@ -131,7 +131,7 @@ export async function askEngine(
   const { socket = 'auto', environment = process.env } = options;
   const socketPath = await findSocket({ socket, environment });
   if (socketPath === undefined) return undefined;
-  return { ...(await createContainerApi(socketPath).about()), socketPath };
+  return { ...(await (await createContainerApi(socketPath)).about()), socketPath };
 }
 
 /**
@@ -140,7 +140,7 @@ export async function askEngine(
  */
 export async function removeSandboxLeftovers(socket: string): Promise<void> {
   const socketPath = socket === 'none' ? undefined : await findSocket({ socket, environment: process.env });
-  if (socketPath !== undefined) await removeOrphans(createContainerApi(socketPath), Date.now());
+  if (socketPath !== undefined) await removeOrphans(await createContainerApi(socketPath), Date.now());
 }
 
 /** Where the engine keeps images, containers and volumes, as it sees its disk; undefined where no engine answers, or it does not say. */
@@ -148,14 +148,20 @@ export async function engineFolder(socket: string): Promise<string | undefined> 
   const socketPath = socket === 'none' ? undefined : await findSocket({ socket, environment: process.env });
   if (socketPath === undefined) return undefined;
   const { DockerRootDir } = await attempt(
-    new Docker({ socketPath }).info() as Promise<{ DockerRootDir?: string }>,
+    (await connect(socketPath)).info() as Promise<{ DockerRootDir?: string }>,
   );
   return DockerRootDir;
 }
 
+/** Loaded only where an engine answers: it brings gRPC and SSH along, which nothing here uses and which take memory in each process. */
+async function connect(socketPath: string): Promise<Docker> {
+  const { default: Client } = await import('dockerode');
+  return new Client({ socketPath });
+}
+
 /** Docker's HTTP API through dockerode; the only place that knows it. */
-function createContainerApi(socketPath: string): ContainerApi {
-  const docker = new Docker({ socketPath });
+async function createContainerApi(socketPath: string): Promise<ContainerApi> {
+  const docker = await connect(socketPath);
 
   return {
     async about() {
