@@ -1,12 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type from 'typebox';
-import {
-  type BuildAccessOptions,
-  buildIdSchema,
-  createBuildAccess,
-  errorSchema,
-  problem,
-} from './build-access.ts';
+import { errorSchema, problem } from '../../core/http/api-answers.ts';
+import { type BuildAccessOptions, buildIdSchema, createBuildAccess } from './build-access.ts';
 
 const tags = ['builds'];
 
@@ -58,7 +53,7 @@ export function createArtifactRoutes(options: BuildAccessOptions): FastifyPlugin
         if (found === undefined) return reply;
         const content = await artifacts.get(found.build.id, request.params['*']);
         if (content === undefined) {
-          problem(reply, 404, 'NOT_FOUND', 'the build left no such file');
+          void problem(reply, 404, 'NOT_FOUND', 'the build left no such file');
           return reply;
         }
         return (

@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
-import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
+import type { Authenticator } from '../../core/auth/authenticator.ts';
 import type { Action } from '../../core/auth/authorizer.ts';
+import { errorSchema, identifyCaller, problem, unauthorized } from '../../core/http/api-answers.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
 import { UserError } from '../../core/user-error.ts';
 import { catalogTeam } from '../catalog/catalog.ts';
@@ -15,7 +16,6 @@ import {
   waveSchema,
 } from './base-image-views.ts';
 
-const errorSchema = Type.Object({ error: Type.Object({ code: Type.String(), message: Type.String() }) });
 const failures = { 400: errorSchema, 401: errorSchema, 403: errorSchema, 404: errorSchema, 409: errorSchema };
 const channelSchema = Type.Optional(
   Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$', description: 'Default: every channel.' }),
@@ -79,7 +79,7 @@ export interface BaseImageRoutesOptions {
  * pull the apps; who may `build` in `baseimages/{name}` moves apps to it and undoes that, in whatever repositories they are.
  */
 export function createBaseImageRoutes(options: BaseImageRoutesOptions): FastifyPluginAsync {
-  const { propagation, authenticator, http } = options;
+  const { propagation } = options;
 
   /** Answers by itself, and gives undefined, where the right is missing. */
   async function allowed(
@@ -87,23 +87,14 @@ export function createBaseImageRoutes(options: BaseImageRoutesOptions): FastifyP
     reply: FastifyReply,
     action: Action,
   ): Promise<{ name: string; by: string; sees: (repository: string) => boolean } | undefined> {
-    let identity: Identity;
-    try {
-      identity = await authenticator.identify(
-        request.headers.authorization,
-        http.origin.address(request.raw),
-      );
-    } catch (error) {
-      if (!(error instanceof InvalidCredentials)) throw error;
-      unauthorized(reply);
-      return undefined;
-    }
+    const identity = await identifyCaller(options, request, reply);
+    if (identity === undefined) return undefined;
     const { principal, authorizer } = identity;
     const { name } = request.params;
     const repository = `${catalogTeam}/${name}`;
     if (!authorizer.may(principal, action, repository)) {
-      if (principal.anonymous) unauthorized(reply);
-      else problem(reply, 403, 'DENIED', `${principal.name} may not ${action} ${repository}`);
+      if (principal.anonymous) void unauthorized(reply);
+      else void problem(reply, 403, 'DENIED', `${principal.name} may not ${action} ${repository}`);
       return undefined;
     }
     return { name, by: principal.name, sees: (app) => authorizer.may(principal, 'pull', app) };
@@ -115,7 +106,7 @@ export function createBaseImageRoutes(options: BaseImageRoutesOptions): FastifyP
       return await work();
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      problem(reply, status, status === 404 ? 'NOT_FOUND' : 'CONFLICT', error.message);
+      void problem(reply, status, status === 404 ? 'NOT_FOUND' : 'CONFLICT', error.message);
       return reply;
     }
   }
@@ -222,7 +213,7 @@ export function createBaseImageRoutes(options: BaseImageRoutesOptions): FastifyP
         if (caller === undefined) return reply;
         const found = await propagation.wave(caller.name, request.params.id);
         if (found !== undefined) return toDetailView(found, caller.sees);
-        problem(reply, 404, 'NOT_FOUND', 'there is no such wave');
+        void problem(reply, 404, 'NOT_FOUND', 'there is no such wave');
         return reply;
       },
     );
@@ -261,16 +252,7 @@ function refuseUnknown(schema: { readonly properties: object }) {
     const unknown = names.find((name) => !Object.hasOwn(schema.properties, name));
     if (unknown === undefined) return undefined;
     const known = Object.keys(schema.properties).join(', ');
-    problem(reply, 400, 'INVALID', `"${unknown.slice(0, 100)}" is not known here; known are ${known}`);
+    void problem(reply, 400, 'INVALID', `"${unknown.slice(0, 100)}" is not known here; known are ${known}`);
     return reply;
   };
-}
-
-function unauthorized(reply: FastifyReply): void {
-  void reply.header('WWW-Authenticate', 'Basic realm="brickyard", charset="UTF-8"');
-  problem(reply, 401, 'UNAUTHORIZED', 'authentication required');
-}
-
-function problem(reply: FastifyReply, status: number, code: string, message: string): void {
-  void reply.status(status).send({ error: { code, message } });
 }

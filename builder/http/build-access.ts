@@ -1,14 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
-import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
+import type { Authenticator, Identity } from '../../core/auth/authenticator.ts';
 import type { Action } from '../../core/auth/authorizer.ts';
+import { identifyCaller, problem, unauthorized } from '../../core/http/api-answers.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
 import { repositoryOf } from '../farm/build-request.ts';
 import type { Build, BuildService } from '../farm/build-service.ts';
 
-export const errorSchema = Type.Object({
-  error: Type.Object({ code: Type.String(), message: Type.String() }),
-});
 export const buildIdSchema = Type.Object({ id: Type.String({ pattern: '^[0-9a-f-]{36}$' }) });
 
 export interface BuildAccessOptions {
@@ -29,17 +27,8 @@ export interface BuildAccess {
 }
 
 export function createBuildAccess(options: BuildAccessOptions): BuildAccess {
-  const { builds, authenticator, http } = options;
-
-  async function identify(request: FastifyRequest, reply: FastifyReply): Promise<Identity | undefined> {
-    try {
-      return await authenticator.identify(request.headers.authorization, http.origin.address(request.raw));
-    } catch (error) {
-      if (!(error instanceof InvalidCredentials)) throw error;
-      unauthorized(reply);
-      return undefined;
-    }
-  }
+  const { builds, authenticator } = options;
+  const identify: BuildAccess['identify'] = (request, reply) => identifyCaller(options, request, reply);
 
   return {
     identify,
@@ -49,14 +38,14 @@ export function createBuildAccess(options: BuildAccessOptions): BuildAccess {
       const build = await builds.get(request.params.id);
       // Whether a build of a hidden repository exists is nobody's business.
       if (build === undefined || !sees(identity, build)) {
-        if (identity.principal.anonymous && authenticator.required) unauthorized(reply);
-        else problem(reply, 404, 'NOT_FOUND', 'there is no such build');
+        if (identity.principal.anonymous && authenticator.required) void unauthorized(reply);
+        else void problem(reply, 404, 'NOT_FOUND', 'there is no such build');
         return undefined;
       }
       if (!identity.authorizer.may(identity.principal, action, repositoryOf(build.request))) {
-        if (identity.principal.anonymous) unauthorized(reply);
+        if (identity.principal.anonymous) void unauthorized(reply);
         else
-          problem(
+          void problem(
             reply,
             403,
             'DENIED',
@@ -71,13 +60,4 @@ export function createBuildAccess(options: BuildAccessOptions): BuildAccess {
 
 export function sees(identity: Identity, build: Build): boolean {
   return identity.authorizer.may(identity.principal, 'pull', repositoryOf(build.request));
-}
-
-export function problem(reply: FastifyReply, status: number, code: string, message: string): void {
-  void reply.status(status).send({ error: { code, message } });
-}
-
-function unauthorized(reply: FastifyReply): void {
-  void reply.header('WWW-Authenticate', 'Basic realm="brickyard", charset="UTF-8"');
-  problem(reply, 401, 'UNAUTHORIZED', 'authentication required');
 }

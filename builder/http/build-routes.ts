@@ -1,16 +1,10 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type, { type Static } from 'typebox';
+import { errorSchema, problem } from '../../core/http/api-answers.ts';
 import { repositoryOf } from '../farm/build-request.ts';
 import type { Build } from '../farm/build-service.ts';
 import { buildStates } from '../farm/build-states.ts';
-import {
-  type BuildAccessOptions,
-  buildIdSchema,
-  createBuildAccess,
-  errorSchema,
-  problem,
-  sees,
-} from './build-access.ts';
+import { type BuildAccessOptions, buildIdSchema, createBuildAccess, sees } from './build-access.ts';
 import { createLogRoutes } from './log-routes.ts';
 import { createRecordRoutes } from './record-routes.ts';
 
@@ -143,7 +137,7 @@ export function createBuildRoutes(options: BuildAccessOptions): FastifyPluginAsy
         async (request, reply) => {
           // A browser sends a visitor's password along with a request that another site's page makes.
           if (request.headers['sec-fetch-site'] === 'cross-site') {
-            problem(reply, 403, 'DENIED', 'a page of another site may not do this');
+            void problem(reply, 403, 'DENIED', 'a page of another site may not do this');
             return reply;
           }
           const found = await find(request, reply, 'build');

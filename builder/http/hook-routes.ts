@@ -1,13 +1,13 @@
 import type { IncomingMessage } from 'node:http';
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify';
 import Type, { type Static } from 'typebox';
-import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
+import type { Authenticator, Identity } from '../../core/auth/authenticator.ts';
+import { errorSchema, identifyCaller, problem, unauthorized } from '../../core/http/api-answers.ts';
 import { discardBody } from '../../core/http/discard-body.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
 import type { Delivery } from '../triggers/delivery.ts';
 import { type Provider, providers } from '../triggers/trigger.ts';
 import type { TriggerService } from '../triggers/trigger-service.ts';
-import { errorSchema, problem } from './build-access.ts';
 
 /** Of a webhook. Bytes; the largest that is taken. GitHub sends up to 25 MB, but pushes of a thousand commits need far less. */
 const bodyLimit = 5 * 1024 * 1024;
@@ -101,7 +101,7 @@ export function createHookRoutes(options: HookRoutesOptions): FastifyPluginAsync
             if (received.kind === 'ignored') return { state: 'ignored' as const, message: received.message };
             if (received.kind === 'refused') {
               const code = received.status === 401 ? 'SIGNATURE_INVALID' : 'DELIVERY_INVALID';
-              problem(reply, received.status, code, received.message);
+              void problem(reply, received.status, code, received.message);
               return reply;
             }
             const view = toView(received.delivery, http.origin.publicOrigin(request.raw));
@@ -123,7 +123,7 @@ export function createHookRoutes(options: HookRoutesOptions): FastifyPluginAsync
         },
       },
       async (request, reply) => {
-        const identity = await identify(request, reply);
+        const identity = await identifyCaller(options, request, reply);
         if (identity === undefined) return reply;
         const origin = http.origin.publicOrigin(request.raw);
         const { limit = 50, before } = request.query;
@@ -145,28 +145,18 @@ export function createHookRoutes(options: HookRoutesOptions): FastifyPluginAsync
         },
       },
       async (request, reply) => {
-        const identity = await identify(request, reply);
+        const identity = await identifyCaller(options, request, reply);
         if (identity === undefined) return reply;
         const found = await triggers.get(request.params.id);
         if (found === undefined || !sees(identity, found)) {
-          if (identity.principal.anonymous && authenticator.required) unauthorized(reply);
-          else problem(reply, 404, 'NOT_FOUND', 'there is no such delivery');
+          if (identity.principal.anonymous && authenticator.required) void unauthorized(reply);
+          else void problem(reply, 404, 'NOT_FOUND', 'there is no such delivery');
           return reply;
         }
         return toView(found, http.origin.publicOrigin(request.raw));
       },
     );
   };
-
-  async function identify(request: FastifyRequest, reply: FastifyReply): Promise<Identity | undefined> {
-    try {
-      return await authenticator.identify(request.headers.authorization, http.origin.address(request.raw));
-    } catch (error) {
-      if (!(error instanceof InvalidCredentials)) throw error;
-      unauthorized(reply);
-      return undefined;
-    }
-  }
 }
 
 function sees(identity: Identity, { request: { team, app } }: Delivery): boolean {
@@ -184,11 +174,6 @@ function toView({ request, refs, ...delivery }: Delivery, origin: string): Deliv
   };
 }
 
-function unauthorized(reply: FastifyReply): void {
-  void reply.header('WWW-Authenticate', 'Basic realm="brickyard", charset="UTF-8"');
-  problem(reply, 401, 'UNAUTHORIZED', 'authentication required');
-}
-
 async function refuseBody(
   request: IncomingMessage,
   reply: FastifyReply,
@@ -197,11 +182,11 @@ async function refuseBody(
   // Who is too slow is not waited for any longer.
   if (why === 'cut') void reply.header('Connection', 'close');
   else await discardBody(request);
-  if (why === 'large') problem(reply, 413, 'TOO_LARGE', `a webhook may have ${bodyLimit} bytes`);
-  else if (why === 'cut') problem(reply, 400, 'CUT_SHORT', 'the webhook did not arrive whole');
+  if (why === 'large') void problem(reply, 413, 'TOO_LARGE', `a webhook may have ${bodyLimit} bytes`);
+  else if (why === 'cut') void problem(reply, 400, 'CUT_SHORT', 'the webhook did not arrive whole');
   else {
     void reply.header('Retry-After', '5');
-    problem(reply, 503, 'BUSY', 'too many webhooks at once; send it again');
+    void problem(reply, 503, 'BUSY', 'too many webhooks at once; send it again');
   }
   return reply;
 }

@@ -1,12 +1,12 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type, { type Static } from 'typebox';
-import { type Authenticator, InvalidCredentials } from '../../core/auth/authenticator.ts';
+import type { Authenticator } from '../../core/auth/authenticator.ts';
 import { hasErrors } from '../../core/document/document.ts';
 import { formatFaults } from '../../core/document/format-faults.ts';
+import { errorSchema, identifyCaller, unauthorized } from '../../core/http/api-answers.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
 import { missingBaseFault } from '../appfile/missing-base.ts';
 import { type AppFileParser, maxAppFileBytes } from '../appfile/parse-appfile.ts';
-import { errorSchema, problem } from './build-access.ts';
 
 const querySchema = Type.Object({
   file: Type.Optional(
@@ -42,7 +42,7 @@ export interface LintRoutesOptions {
  * the faults as `brickyard lint` prints them. 422 = it has errors.
  */
 export function createLintRoutes(options: LintRoutesOptions): FastifyPluginAsync {
-  const { parseAppFile, defaultBase, authenticator, http } = options;
+  const { parseAppFile, defaultBase, authenticator } = options;
   return async (app: FastifyInstance) => {
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
@@ -63,22 +63,9 @@ export function createLintRoutes(options: LintRoutesOptions): FastifyPluginAsync
         },
       },
       async (request, reply) => {
-        let known = true;
-        try {
-          const address = http.origin.address(request.raw);
-          const { principal } = await authenticator.identify(request.headers.authorization, address);
-          if (principal.anonymous && authenticator.required) {
-            void reply.header('WWW-Authenticate', 'Basic realm="brickyard", charset="UTF-8"');
-            known = false;
-          }
-        } catch (error) {
-          if (!(error instanceof InvalidCredentials)) throw error;
-          known = false;
-        }
-        if (!known) {
-          problem(reply, 401, 'UNAUTHORIZED', 'authentication required');
-          return reply;
-        }
+        const identity = await identifyCaller(options, request, reply);
+        if (identity === undefined) return reply;
+        if (identity.principal.anonymous && authenticator.required) return unauthorized(reply);
         const { file = 'App.yaml' } = request.query;
         const result = parseAppFile(file, request.body ?? Buffer.alloc(0), { defaultAppName: 'app' });
         const base = defaultBase === undefined ? missingBaseFault(result, []) : undefined;

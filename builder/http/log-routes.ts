@@ -1,9 +1,10 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
+import { problem } from '../../core/http/api-answers.ts';
 import type { BuildService } from '../farm/build-service.ts';
 import { parseLogPosition } from '../farm/log-chunks.ts';
-import { type BuildAccess, buildIdSchema, problem } from './build-access.ts';
+import { type BuildAccess, buildIdSchema } from './build-access.ts';
 import { logEvents } from './log-stream.ts';
 
 const logSchema = Type.Object({
@@ -70,7 +71,7 @@ export function createLogRoutes(options: {
       const asked = typeof header === 'string' && header !== '' ? header : request.query.after;
       const after = asked === undefined ? undefined : parseLogPosition(asked);
       if (asked !== undefined && after === undefined) {
-        problem(reply, 400, 'BAD_REQUEST', 'Last-Event-ID is not the id of an event of this log');
+        void problem(reply, 400, 'BAD_REQUEST', 'Last-Event-ID is not the id of an event of this log');
         return reply;
       }
       const { id } = found.build;

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
+import { errorSchema } from '../../core/http/api-answers.ts';
 import { discardBody } from '../../core/http/discard-body.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
 import { ObjectStoreFull } from '../../core/object-store/object-store.ts';
@@ -12,7 +13,6 @@ import { refuseRepository } from '../git/git-path.ts';
 import { type PackageName, packageEndings, parsePackageName } from '../package/package-name.ts';
 import { PackageRefused, type PackageService } from '../package/package-service.ts';
 import { PackageTooLarge } from '../package/spool-package.ts';
-import { errorSchema } from './build-access.ts';
 import { type BuildView, buildSchema, toView } from './build-routes.ts';
 
 const placeSchema = Type.Object({

@@ -1,9 +1,10 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type, { type Static } from 'typebox';
+import { errorSchema } from '../../core/http/api-answers.ts';
 import type { AttemptDetail } from '../farm/build-detail.ts';
 import { buildPhases } from '../farm/build-phases.ts';
 import type { BuildService } from '../farm/build-service.ts';
-import { type BuildAccess, buildIdSchema, errorSchema } from './build-access.ts';
+import { type BuildAccess, buildIdSchema } from './build-access.ts';
 
 const bytes = Type.Integer({ description: 'Bytes.' });
 const appSchema = Type.Object({

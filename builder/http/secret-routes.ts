@@ -1,10 +1,10 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
-import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
+import type { Authenticator } from '../../core/auth/authenticator.ts';
+import { errorSchema, identifyCaller, problem, unauthorized } from '../../core/http/api-answers.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
 import { maxSecretBytes, refuseOwner, secretNamePattern } from '../secrets/secret-names.ts';
 import { type SecretInfo, SecretRefused, type SecretStore } from '../secrets/secret-store.ts';
-import { errorSchema, problem } from './build-access.ts';
 
 const ownerSchema = Type.Object({
   team: Type.String({ maxLength: 100 }),
@@ -51,7 +51,7 @@ export interface SecretRoutesOptions {
  * could read them anyway; the API itself gives no value out.
  */
 export function createSecretRoutes(options: SecretRoutesOptions): FastifyPluginAsync {
-  const { secrets, authenticator, http } = options;
+  const { secrets } = options;
 
   /** Answers the request itself when it gives undefined. */
   async function enter(
@@ -59,23 +59,15 @@ export function createSecretRoutes(options: SecretRoutesOptions): FastifyPluginA
     reply: FastifyReply,
   ): Promise<{ owner: string; by: string } | undefined> {
     const { team, app } = request.params;
-    let identity: Identity;
-    try {
-      identity = await authenticator.identify(
-        request.headers.authorization,
-        http.origin.address(request.raw),
-      );
-    } catch (error) {
-      if (!(error instanceof InvalidCredentials)) throw error;
-      return unauthorized(reply);
-    }
+    const identity = await identifyCaller(options, request, reply);
+    if (identity === undefined) return undefined;
     const unfit = refuseOwner(team, app);
     const owner = `${team}/${app}`;
     const { principal, authorizer } = identity;
-    if (unfit !== undefined) problem(reply, 400, 'NAME_INVALID', unfit);
+    if (unfit !== undefined) void problem(reply, 400, 'NAME_INVALID', unfit);
     else if (authorizer.may(principal, 'build', owner)) return { owner, by: principal.name };
-    else if (principal.anonymous) unauthorized(reply);
-    else problem(reply, 403, 'DENIED', `${principal.name} may not build ${owner}`);
+    else if (principal.anonymous) void unauthorized(reply);
+    else void problem(reply, 403, 'DENIED', `${principal.name} may not build ${owner}`);
     return undefined;
   }
 
@@ -119,7 +111,7 @@ export function createSecretRoutes(options: SecretRoutesOptions): FastifyPluginA
         const found = await enter(request, reply);
         if (found === undefined) return reply;
         if (request.validationError !== undefined) {
-          problem(reply, 400, 'PARAMETER_INVALID', 'expected a name and {"value": "<base64>"}');
+          void problem(reply, 400, 'PARAMETER_INVALID', 'expected a name and {"value": "<base64>"}');
           return reply;
         }
         const value = Buffer.from(request.body.value, 'base64');
@@ -127,7 +119,7 @@ export function createSecretRoutes(options: SecretRoutesOptions): FastifyPluginA
           return toView(await secrets.set(found.owner, request.params.name, value, found.by));
         } catch (error) {
           if (!(error instanceof SecretRefused)) throw error;
-          problem(reply, 422, 'SECRET_REFUSED', error.message);
+          void problem(reply, 422, 'SECRET_REFUSED', error.message);
           return reply;
         }
       },
@@ -148,16 +140,11 @@ export function createSecretRoutes(options: SecretRoutesOptions): FastifyPluginA
         if (found === undefined) return reply;
         const { name } = request.params;
         if (await secrets.remove(found.owner, name)) return { removed: name };
-        problem(reply, 404, 'NOT_FOUND', `${found.owner} has no secret "${name}"`);
+        void problem(reply, 404, 'NOT_FOUND', `${found.owner} has no secret "${name}"`);
         return reply;
       },
     );
   };
-}
-
-function unauthorized(reply: FastifyReply): undefined {
-  void reply.header('WWW-Authenticate', 'Basic realm="brickyard", charset="UTF-8"');
-  problem(reply, 401, 'UNAUTHORIZED', 'authentication required');
 }
 
 function toView({ name, setAt, setBy, key }: SecretInfo): SecretView {

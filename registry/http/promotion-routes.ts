@@ -1,6 +1,7 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify';
 import Type, { type Static } from 'typebox';
-import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
+import type { Authenticator } from '../../core/auth/authenticator.ts';
+import { errorSchema, identifyCaller, problem, unauthorized } from '../../core/http/api-answers.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
 import { CopyFault } from '../../oci/copy/copy-fault.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
@@ -10,7 +11,6 @@ import type { Registry } from '../../oci/registry.ts';
 import { authorized } from '../decorators/authorized.ts';
 import { type Promoter, PromotionRefused } from '../promote/promote.ts';
 
-const errorSchema = Type.Object({ error: Type.Object({ code: Type.String(), message: Type.String() }) });
 const nameSchema = Type.String({ minLength: 1, maxLength: 255 });
 const requestSchema = Type.Object(
   {
@@ -86,18 +86,7 @@ export interface PromotionRoutesOptions {
 
 /** `/api/v1/promotions`: tags that move to tested images. Needs `pull` where the image is and `push` where the tag is. */
 export function createPromotionRoutes(options: PromotionRoutesOptions): FastifyPluginAsync {
-  const { promoter, registry, authenticator, http } = options;
-
-  /** Undefined: answered. */
-  async function identify(request: FastifyRequest, reply: FastifyReply): Promise<Identity | undefined> {
-    try {
-      return await authenticator.identify(request.headers.authorization, http.origin.address(request.raw));
-    } catch (error) {
-      if (!(error instanceof InvalidCredentials)) throw error;
-      unauthorized(reply);
-      return undefined;
-    }
-  }
+  const { promoter, registry } = options;
 
   return async (app: FastifyInstance) => {
     const tags = ['promotions'];
@@ -128,7 +117,7 @@ export function createPromotionRoutes(options: PromotionRoutesOptions): FastifyP
         if (fault !== undefined) return problem(reply, 400, 'PARAMETER_INVALID', fault);
         if (typeof replaces === 'string' && !isDigest(replaces))
           return problem(reply, 400, 'PARAMETER_INVALID', '"replaces" is no digest');
-        const identity = await identify(request, reply);
+        const identity = await identifyCaller(options, request, reply);
         if (identity === undefined) return reply;
         const { principal, authorizer } = identity;
         if (!authorizer.may(principal, 'push', target.repository)) {
@@ -176,7 +165,7 @@ export function createPromotionRoutes(options: PromotionRoutesOptions): FastifyP
           return problem(reply, 400, 'PARAMETER_INVALID', 'name a tag or a digest');
         const fault = faultOf(repository, about, tag === undefined ? 'digest' : 'tag');
         if (fault !== undefined) return problem(reply, 400, 'PARAMETER_INVALID', fault);
-        const identity = await identify(request, reply);
+        const identity = await identifyCaller(options, request, reply);
         if (identity === undefined) return reply;
         const { principal, authorizer } = identity;
         if (!authorizer.may(principal, 'pull', repository)) {
@@ -215,13 +204,4 @@ function refuse(reply: FastifyReply, error: unknown): FastifyReply {
   if (!isOciError(cause, 'UNAVAILABLE')) throw error;
   void reply.header('Retry-After', '2');
   return problem(reply, 503, 'UNAVAILABLE', 'the store does not answer; try again');
-}
-
-function unauthorized(reply: FastifyReply): FastifyReply {
-  void reply.header('WWW-Authenticate', 'Basic realm="brickyard", charset="UTF-8"');
-  return problem(reply, 401, 'UNAUTHORIZED', 'authentication required');
-}
-
-function problem(reply: FastifyReply, status: number, code: string, message: string): FastifyReply {
-  return reply.status(status).send({ error: { code, message } });
 }

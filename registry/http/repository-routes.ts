@@ -1,6 +1,7 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
 import Type, { type Static } from 'typebox';
-import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
+import type { Authenticator } from '../../core/auth/authenticator.ts';
+import { errorSchema, identifyCaller, problem, unauthorized } from '../../core/http/api-answers.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
 import { ObjectStoreUnavailable } from '../../core/object-store/object-store.ts';
 import { isOciError } from '../../oci/errors.ts';
@@ -8,7 +9,6 @@ import { isRepositoryName } from '../../oci/reference.ts';
 import type { StoreContext } from '../store/context.ts';
 import { deleteRepository } from '../store/delete-repository.ts';
 
-const errorSchema = Type.Object({ error: Type.Object({ code: Type.String(), message: Type.String() }) });
 const deletedSchema = Type.Object({
   done: Type.Boolean({
     description: 'False: there was more than one request may take the time for; repeat it until true.',
@@ -34,7 +34,7 @@ export interface RepositoryRoutesOptions {
 
 /** `/api/v1/repositories/<name>`: whole repositories, which the distribution API knows nothing of. */
 export function createRepositoryRoutes(options: RepositoryRoutesOptions): FastifyPluginAsync {
-  const { context, authenticator, http, protects = () => false, timeMs = 20_000 } = options;
+  const { context, protects = () => false, timeMs = 20_000 } = options;
   return async (app: FastifyInstance) => {
     app.delete<{ Params: Static<typeof nameSchema> }>(
       '/api/v1/repositories/*',
@@ -60,14 +60,8 @@ export function createRepositoryRoutes(options: RepositoryRoutesOptions): Fastif
         const repository = request.params['*'];
         if (!isRepositoryName(repository))
           return problem(reply, 400, 'NAME_INVALID', 'that is no repository name');
-        let identity: Identity;
-        try {
-          const address = http.origin.address(request.raw);
-          identity = await authenticator.identify(request.headers.authorization, address);
-        } catch (error) {
-          if (error instanceof InvalidCredentials) return unauthorized(reply);
-          throw error;
-        }
+        const identity = await identifyCaller(options, request, reply);
+        if (identity === undefined) return reply;
         const { principal, authorizer } = identity;
         // Before anything is looked up: the answer tells nothing of what is there.
         if (!authorizer.may(principal, 'delete', repository)) {
@@ -91,13 +85,4 @@ export function createRepositoryRoutes(options: RepositoryRoutesOptions): Fastif
       },
     );
   };
-}
-
-function unauthorized(reply: FastifyReply): FastifyReply {
-  void reply.header('WWW-Authenticate', 'Basic realm="brickyard", charset="UTF-8"');
-  return problem(reply, 401, 'UNAUTHORIZED', 'authentication required');
-}
-
-function problem(reply: FastifyReply, status: number, code: string, message: string): FastifyReply {
-  return reply.status(status).send({ error: { code, message } });
 }
