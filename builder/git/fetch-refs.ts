@@ -10,6 +10,7 @@ import {
   type FetchTarget,
   type WantedRef,
 } from './fetch-target.ts';
+import { harmlessFaults } from './git-process.ts';
 import { createImportFolder, packsOf } from './import-folder.ts';
 import type { MoveRefs } from './move-refs.ts';
 import { listPacks } from './packs.ts';
@@ -274,21 +275,7 @@ function remoteEnvironment(base: Record<string, string>, source: FetchSource): R
 const fetchSettings: readonly (readonly [string, string])[] = [
   ['core.hooksPath', '/dev/null'],
   ['fetch.fsckObjects', 'true'],
-  // As for pushes, see git-process.ts.
-  ...[
-    'zeroPaddedFilemode',
-    'badTimezone',
-    'missingSpaceBeforeDate',
-    'missingSpaceBeforeEmail',
-    'missingEmail',
-    'badDate',
-    'badDateOverflow',
-    'missingNameBeforeEmail',
-    'zeroPaddedDate',
-    'multipleAuthors',
-    'gitmodulesUrl',
-    'gitmodulesParse',
-  ].map((id) => [`fetch.fsck.${id}`, 'ignore'] as const),
+  ...harmlessFaults.map((id) => [`fetch.fsck.${id}`, 'ignore'] as const),
   ['fetch.unpackLimit', '1'],
   ['fetch.recurseSubmodules', 'false'],
   ['fetch.writeCommitGraph', 'false'],

@@ -1,6 +1,22 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 
+/** Ids of git's fsck. Found in the histories of well-known projects and harmless: refusing them refuses honest people. */
+export const harmlessFaults = [
+  'zeroPaddedFilemode',
+  'badTimezone',
+  'missingSpaceBeforeDate',
+  'missingSpaceBeforeEmail',
+  'missingEmail',
+  'badDate',
+  'badDateOverflow',
+  'missingNameBeforeEmail',
+  'zeroPaddedDate',
+  'multipleAuthors',
+  'gitmodulesUrl',
+  'gitmodulesParse',
+] as const;
+
 /**
  * Settings for every git process of this server, given through the environment so that a damaged or tampered repository folder
  * cannot change them.
@@ -21,21 +37,7 @@ function gitSettings(hooks: string): readonly (readonly [string, string])[] {
     // Always a pack, never loose objects: a pack is what is kept in the object store.
     ['transfer.unpackLimit', '1'],
     ['receive.fsckObjects', 'true'],
-    // Found in the histories of well-known projects and harmless: refusing them refuses honest people.
-    ...[
-      'zeroPaddedFilemode',
-      'badTimezone',
-      'missingSpaceBeforeDate',
-      'missingSpaceBeforeEmail',
-      'missingEmail',
-      'badDate',
-      'badDateOverflow',
-      'missingNameBeforeEmail',
-      'zeroPaddedDate',
-      'multipleAuthors',
-      'gitmodulesUrl',
-      'gitmodulesParse',
-    ].map((id) => [`receive.fsck.${id}`, 'ignore'] as const),
+    ...harmlessFaults.map((id) => [`receive.fsck.${id}`, 'ignore'] as const),
     ['uploadpack.allowAnySHA1InWant', 'false'],
     ['uploadpack.hideRefs', 'refs/brickyard'],
     ['receive.maxInputSize', '0'],
