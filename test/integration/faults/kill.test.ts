@@ -13,9 +13,9 @@ import { createTempDirectory } from '../../helpers/temp.ts';
 
 // What is counted: SIGKILLs that were sent while clients worked, either to the
 // whole process group (as a power cut of the program; then the next server starts on the same data), or to one child of the
-// supervisor, which starts another. Both kinds add up to FAULT_KILLS (default 80; 200 take two or three times as long). FAULT_SEED repeats the operations, contents, victims and
+// supervisor, which starts another. Both kinds add up to FAULT_KILLS (default 200). FAULT_SEED repeats the operations, contents, victims and
 // delays of an earlier run; what is under way at a given kill also depends on the machine.
-const kills = Number(process.env['FAULT_KILLS'] ?? 80);
+const kills = Number(process.env['FAULT_KILLS'] ?? 200);
 const seed = process.env['FAULT_SEED'] ?? randomBytes(4).toString('hex');
 const httpProcesses = 3;
 const clientNames = ['a', 'b', 'c'];
