@@ -1,34 +1,17 @@
-import type { EventBus } from '../events.ts';
-import type { ObjectStore } from '../object-store/object-store.ts';
-import type { DispatchChannel } from './dispatch-channel.ts';
-import type { DispatchPolicy } from './dispatch-policy.ts';
 import { createDispatcherLease } from './dispatcher-lease.ts';
 import { chooseReleases } from './fair-share.ts';
 import { superseded } from './job-changes.ts';
-import type { JobKeys } from './job-keys.ts';
 import type { WorkerInfo } from './job-queue.ts';
 import { createLeaseWatch } from './lease-watch.ts';
 import { createOpenJobs, type OpenJob } from './open-jobs.ts';
 import type { WorkerRoom } from './place-job.ts';
+import type { QueueDeps } from './queue-deps.ts';
 import { parseQueueEvent, type QueueEvent, stateEvent } from './queue-event.ts';
 import { createOpenJobsScan, retryAfter } from './scan-open-jobs.ts';
 import { isTerminal, readJob, writeJob } from './stored-job.ts';
-import { parseWorkerInfo, type WorkerDirectory } from './worker-directory.ts';
+import { parseWorkerInfo } from './worker-directory.ts';
 
-export interface DispatcherOptions {
-  readonly store: ObjectStore;
-  readonly keys: JobKeys;
-  readonly events: EventBus;
-  readonly channel: DispatchChannel;
-  readonly directory: WorkerDirectory;
-  readonly policy: DispatchPolicy;
-  readonly owner: string;
-  readonly isGone: (owner: string) => boolean;
-  readonly leaseMs: number;
-  readonly pollMs: number;
-  readonly retryMs: number;
-  readonly now: () => number;
-  readonly onError: (error: unknown) => void;
+export interface DispatcherOptions extends QueueDeps {
   /** The worker in this process: it is handed jobs without any detour. */
   readonly local: { readonly id: string; slots(): number; offer(id: string): void };
   /** Told when this one begins or ceases to dispatch. */

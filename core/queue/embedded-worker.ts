@@ -1,33 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { EventBus } from '../events.ts';
-import type { ObjectStore } from '../object-store/object-store.ts';
-import type { ChannelListener, DispatchChannel } from './dispatch-channel.ts';
-import type { DispatchPolicy } from './dispatch-policy.ts';
+import type { ChannelListener } from './dispatch-channel.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { takenUp } from './job-changes.ts';
-import type { JobKeys } from './job-keys.ts';
 import type { JobHandler, JobWorker, WorkOptions } from './job-queue.ts';
+import type { QueueDeps } from './queue-deps.ts';
 import { parseQueueEvent, type QueueEvent, stateEvent } from './queue-event.ts';
 import { type JobRun, runJob } from './run-job.ts';
 import { isTerminal, readJob, type StoredJob, type VersionedJob, writeJob } from './stored-job.ts';
-import type { WorkerDirectory } from './worker-directory.ts';
-
-export interface WorkerOptions {
-  readonly store: ObjectStore;
-  readonly keys: JobKeys;
-  readonly events: EventBus;
-  readonly channel: DispatchChannel;
-  readonly directory: WorkerDirectory;
-  readonly policy: DispatchPolicy;
-  readonly owner: string;
-  readonly isGone: (owner: string) => boolean;
-  readonly now: () => number;
-  readonly leaseMs: number;
-  readonly pollMs: number;
-  readonly retryMs: number;
-  readonly onError: (error: unknown) => void;
-}
 
 /** What was released to this worker beyond its slots and waits here. The dispatcher releases less. */
 const mostPending = 200;
@@ -36,7 +16,7 @@ const patienceMs = 150;
 
 /** Takes jobs that the dispatcher releases to it, be that in this process or in another; and announced ones when none dispatches. */
 export function createEmbeddedWorker(
-  options: WorkerOptions,
+  options: QueueDeps,
   handler: JobHandler,
   { concurrency, labels = {} }: WorkOptions,
 ): JobWorker {
