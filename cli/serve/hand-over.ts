@@ -4,12 +4,14 @@ interface ClusterMessage {
   readonly act?: string;
   readonly seq?: number;
   readonly ack?: number;
+  readonly accepted?: boolean;
 }
 
 /**
  * Gives connections that a child had not yet taken when it died to another one, and ends them when there is none. Node's round robin
  * forgets them (a child's answer to `newconn` is awaited for ever), and a client would wait on an open connection that nobody
- * reads: as if dead, the child is made to answer "not accepted". Call what this returns for each child before it listens.
+ * reads: as if dead, the child is made to answer "not accepted". A connection that the last child refuses, because it has just stopped
+ * listening, Node keeps for a next one that never comes: that ends, too. Call what this returns for each child before it listens.
  */
 export function createHandOver(): (child: Worker) => void {
   const listening = new Set<Worker>();
@@ -21,8 +23,12 @@ export function createHandOver(): (child: Worker) => void {
       if (message.act === 'newconn' && message.seq !== undefined) offered.set(message.seq, connection);
       return send(message, connection, ...rest);
     }) as unknown as typeof channel.send;
-    channel.on('internalMessage', ({ ack }: ClusterMessage) => {
-      if (ack !== undefined) offered.delete(ack);
+    channel.on('internalMessage', ({ act, ack, accepted }: ClusterMessage) => {
+      if (act === 'close') listening.delete(child);
+      if (ack === undefined) return;
+      const connection = offered.get(ack);
+      offered.delete(ack);
+      if (accepted === false && listening.size === 0) connection?.close();
     });
     const handOver = (): void => {
       listening.delete(child);

@@ -1,9 +1,12 @@
 import { writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { run as runBrickyard } from '../../../cli/main.ts';
 import { freePort } from '../../helpers/free-port.ts';
 import { type RunResult, run, startProcess, waitFor } from '../../helpers/process.ts';
+import { openSocket } from '../../helpers/raw-http.ts';
 import { startServer } from '../../helpers/server.ts';
 import { createTempDirectory } from '../../helpers/temp.ts';
 
@@ -98,6 +101,34 @@ describe('brickyard serve', () => {
     }
   });
 
+  it('keeps nobody waiting who comes while it stops listening', async () => {
+    // The moment is short: three ends.
+    for (let round = 1; round <= 3; round++) {
+      const server = await startServer({
+        env: { BRICKYARD_PROCESSES: '1', BRICKYARD_SHUTDOWN_DRAIN_SECONDS: '60' },
+      });
+      const begun = await fetch(`${server.url}/v2/team/app/blobs/uploads/`, { method: 'POST' });
+      const { pathname, search } = new URL(begun.headers.get('location') ?? '', server.url);
+      const upload = await openSocket(server.url);
+      upload.write(
+        `PATCH ${pathname}${search} HTTP/1.1\r\nHost: ${server.host}\r\nContent-Length: 9\r\n\r\nhalf`,
+      );
+      const come = createVisitors(server.port);
+      const visits = setInterval(come, 1);
+      await delay(100);
+
+      const stopped = server.stop('SIGTERM');
+      await waitFor(() => come.refused() > 200, { what: 'the end of listening' });
+      clearInterval(visits);
+
+      await waitFor(() => come.waiting() === 0, { what: 'all who came are answered or sent away' });
+      expect(upload.closed).toBe(false);
+      upload.destroy();
+      await stopped;
+      await server.remove();
+    }
+  }, 60_000);
+
   it('ends when Ctrl-C comes while it starts', async () => {
     await using folder = await createTempDirectory('serve');
     const port = await freePort();
@@ -117,6 +148,22 @@ describe('brickyard serve', () => {
     expect(started.output()).not.toMatch(/fault of the program|Error/);
   });
 });
+
+/** Somebody asks for a page, on a connection of his own, at each call. */
+function createVisitors(port: number) {
+  let waiting = 0;
+  let refused = 0;
+  const come = (): void => {
+    waiting++;
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.write('GET /healthz HTTP/1.1\r\nHost: registry\r\nConnection: close\r\n\r\n');
+    });
+    socket.resume();
+    socket.on('error', () => refused++);
+    socket.once('close', () => waiting--);
+  };
+  return Object.assign(come, { waiting: () => waiting, refused: () => refused });
+}
 
 describe('brickyard doctor', () => {
   async function doctor(env: Record<string, string>, ...args: string[]): Promise<RunResult> {
