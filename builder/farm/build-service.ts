@@ -20,7 +20,7 @@ export interface BuildService extends PushListener {
   /** Newest first. */
   list(options?: { limit?: number; before?: string }): Promise<Build[]>;
   cancel(id: string, by: string): Promise<Build | undefined>;
-  /** The same commit once more, as a new build. Undefined: there is no such build. */
+  /** The same commit once more, as a new build, which newer pushes do not make needless. Undefined: there is no such build. */
   retry(id: string): Promise<Build | undefined>;
   /** The log from its start, or from behind `after`, as long as it grows. */
   log(id: string, after?: LogPosition): LogFollower;
@@ -123,9 +123,15 @@ export function createBuildService(deps: {
       if (job === undefined) return undefined;
       // A wave that asked for it is over: this time the tags are the build's own.
       const { wave: _, ...payload } = job.payload;
-      // What succeeded is only repeated to have it made again.
-      const fresh = job.state === 'succeeded' ? { fresh: true } : {};
-      return toBuild(await queue.add(buildJob(timeOrderedId(), { ...payload, ...fresh }, 'interactive')));
+      // What succeeded, or is about to (its pusher knows before its record does), is only repeated to have it made again.
+      const fresh = job.state === 'succeeded' || job.state === 'running' ? { fresh: true } : {};
+      // Somebody wants just this one: it neither gives way to newer pushes of its ref nor ends them.
+      const {
+        group: _group,
+        sequence: _sequence,
+        ...again
+      } = buildJob(timeOrderedId(), { ...payload, ...fresh }, 'interactive');
+      return toBuild(await queue.add(again));
     },
     log: (id, after) => followLog(deps, id, after === undefined ? {} : { after }),
     artifacts: createArtifactStore(deps.store),

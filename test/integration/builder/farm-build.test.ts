@@ -378,6 +378,32 @@ describe('a push becomes an image', () => {
     });
   });
 
+  it('builds a push again that somebody asks for, although a newer one waits', async () => {
+    await using shop = await createWorkshop();
+    await using farm = await startFarm({ ...shop, work: false });
+    await pushBase(farm.registry);
+    const work = await createWork(join(shop.path, 'work'));
+    const url = `${farm.url}/git/team/app.git`;
+    await git(work, 'push', '-q', '-o', 'build.nowait', url, 'main');
+    const [first] = await farm.builder.builds.list();
+    await farm.builder.builds.cancel(first?.id ?? '', 'test');
+    const newer = await commitFiles(work, { 'server.js': 'console.log(2)' });
+    await git(work, 'push', '-q', '-o', 'build.nowait', url, 'main');
+
+    const again = await farm.builder.builds.retry(first?.id ?? '');
+    const worker = farm.builder.work({ concurrency: 1 });
+    await waitFor(
+      async () => (await farm.builder.builds.list()).every(({ finishedAt }) => finishedAt !== undefined),
+      { what: 'the end of all builds' },
+    );
+    await worker.close();
+
+    const states = (await farm.builder.builds.list()).map(({ id, state }) => [id, state]);
+    expect(states[0]).toEqual([again?.id, 'succeeded']);
+    expect(states.map(([, state]) => state)).toEqual(['succeeded', 'succeeded', 'cancelled']);
+    expect((await farm.registry.getManifest('team/app', 'main')).bytes.toString()).toContain(newer);
+  });
+
   it('says that a base was deleted during the build, and fails without a tag (builder.md 6, row 31)', async () => {
     await using shop = await createWorkshop();
     await using farm = await startFarm({ ...shop, between: (registry) => afterPlanning(registry, () => {}) });
