@@ -19,6 +19,8 @@ export interface Pool {
   readonly folder: string;
   readonly engine: 'nginx' | 'embedded';
   readonly origin: Origin;
+  /** What images of the origin are called by, besides the hosts of its `urls`: `host[:port]`, e.g. its public name where `urls` are replicas within. */
+  readonly names?: readonly string[];
   /** Other pools that are asked before the origin, in this order, for what they have. Their endpoints. */
   readonly parents: readonly PoolPeer[];
   /** All proxies of this pool, itself included, each the owner of its share of the digests; empty: one proxy. */
