@@ -1,8 +1,8 @@
+import { parseServerEvents, type ServerEvent } from '../core/http/server-events.ts';
 import { UserError } from '../core/user-error.ts';
 import type { CliContext } from './context.ts';
 import { basicAuthorization, findCredential, serverUrl } from './credentials.ts';
 import { ServerAway } from './server-away.ts';
-import { parseServerEvents, type ServerEvent } from './server-events.ts';
 
 /** The management API of one server, as the commands use it. */
 export interface ServerApi {

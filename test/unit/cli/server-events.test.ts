@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { followBuildLog } from '../../../cli/follow-build-log.ts';
 import { ServerAway } from '../../../cli/server-away.ts';
-import { parseServerEvents, type ServerEvent } from '../../../cli/server-events.ts';
+import { parseServerEvents, type ServerEvent } from '../../../core/http/server-events.ts';
 import { UserError } from '../../../core/user-error.ts';
 
 async function* partsOf(text: string, size: number): AsyncGenerator<string> {
