@@ -9,6 +9,8 @@ export interface Metrics {
   observeRequest(method: string, route: string, status: number, seconds: number): void;
   counter(name: string, help: string, labels?: readonly string[]): Counter;
   gauge(name: string, help: string, labels?: readonly string[]): Gauge;
+  /** `buckets` are upper bounds in seconds. */
+  histogram(name: string, help: string, buckets: readonly number[], labels?: readonly string[]): Histogram;
   /**
    * Numbers that are kept elsewhere and asked for at each scrape: `read` gives them by name. Names that end in `_total` are counters.
    * One that is not given, and all of them when `read` fails or takes longer than two seconds, keep what they last were.
@@ -73,6 +75,8 @@ export function createMetrics(options: { process?: boolean } = {}): Metrics {
       new Counter({ name, help, labelNames: [...labels], registers: [registry] }),
     gauge: (name, help, labels = []) =>
       new Gauge({ name, help, labelNames: [...labels], registers: [registry] }),
+    histogram: (name, help, buckets, labels = []) =>
+      new Histogram({ name, help, buckets: [...buckets], labelNames: [...labels], registers: [registry] }),
     readings(helps, read) {
       const known = new Map<string, (value: number) => void>();
       for (const [name, help] of Object.entries(helps)) {
