@@ -28,12 +28,13 @@ export function resolveNamespace(pool: Pool, ns: string | undefined, repository:
 
 /** What `?ns=` may say for the pool's own origin: `host[:port]`, with and without the scheme's own port. */
 export function originNames(pool: Pool): readonly string[] {
+  const names = pool.origin.names ?? [];
   const written = [
-    ...(pool.names ?? []).flatMap((name) => [`https://${name}`, `http://${name}`]),
+    ...names.flatMap((name) => [`https://${name}`, `http://${name}`]),
     ...pool.origin.urls,
     pool.endpoint,
   ];
-  return [...new Set([...(pool.names ?? []), ...written.flatMap(hostsOf)])];
+  return [...new Set([...names, ...written.flatMap(hostsOf)])];
 }
 
 function hostsOf(url: string): readonly string[] {

@@ -19,8 +19,6 @@ export interface Pool {
   readonly folder: string;
   readonly engine: 'nginx' | 'embedded';
   readonly origin: Origin;
-  /** What images of the origin are called by, besides the hosts of its `urls`: `host[:port]`, e.g. its public name where `urls` are replicas within. */
-  readonly names?: readonly string[];
   /** Other pools that are asked before the origin, in this order, for what they have. Their endpoints. */
   readonly parents: readonly PoolPeer[];
   /** All proxies of this pool, itself included, each the owner of its share of the digests; empty: one proxy. */
@@ -43,6 +41,10 @@ export interface Origin {
   readonly urls: readonly string[];
   /** File of certificates that theirs are checked with; default: the system's. */
   readonly ca?: string;
+  /** Other names that its images are called by, `host[:port]`; those of `urls` and of the pool's endpoint always are. */
+  readonly names?: readonly string[];
+  /** Where `credential` is read from: `file:<absolute path>` or `env:<name>`. */
+  readonly credentialFrom?: string;
   /** The pool's own read-only account there: what is fetched is fetched with it. Undefined: as anonymous. */
   readonly credential?: Credential;
 }

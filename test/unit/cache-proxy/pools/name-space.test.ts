@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { resolveNamespace } from '../../../../cache-proxy/pools/name-space.ts';
 import { makePool } from '../../../helpers/pool.ts';
 
-const pool = makePool({
+const plain = makePool({
   folder: '/tmp/none',
   listen: '127.0.0.1:5096',
   endpoint: 'https://pool.test',
   origin: ['https://a.test', 'http://b.test:5000'],
-  names: ['registry.test'],
   upstreams: [{ ns: 'docker.io', urls: ['https://hub.test'], allow: [], deny: [] }],
 });
+const pool = { ...plain, origin: { ...plain.origin, names: ['registry.test'] } };
 
 describe('which registry a request is about', () => {
   it.each([
