@@ -15,6 +15,7 @@ setpriv;util-linux;setpriv --version;no engine outlives its test
 dockerd;docker.io;dockerd --version;the container engine
 docker;docker.io;docker --version;real client
 podman;podman;podman --version;real client and second container engine
+containerd;containerd;containerd --version && ctr --version;real client, as Kubernetes has it
 buildah;buildah;buildah --version;real client
 skopeo;skopeo;skopeo --version;real client
 busybox;busybox-static;busybox true && ! ldd "$(command -v busybox)";the tests' smallest base image
