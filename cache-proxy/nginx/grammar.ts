@@ -81,6 +81,14 @@ export const nginxValues = {
   size: { test: (text) => /^[1-9][0-9]{0,9}[kmg]$/.test(text), wanted: 'a size, e.g. 512m or 200g' },
   time: { test: (text) => /^[1-9][0-9]{0,5}[smhd]$/.test(text), wanted: 'a time, e.g. 90s, 15m or 30d' },
   user: { test: (text) => /^[a-z_][a-z0-9_-]{0,31}$/.test(text), wanted: 'the name of a system user' },
+  network: {
+    test: (text) => {
+      const [, address = '', bits] = /^([0-9A-Fa-f:.]{2,45})(?:\/([0-9]{1,3}))?$/.exec(text) ?? [];
+      const family = isIP(address);
+      return family !== 0 && Number(bits ?? 0) <= (family === 6 ? 128 : 32);
+    },
+    wanted: 'a network, e.g. 10.8.0.0/16, or one IP address',
+  },
   nameServer: {
     test: (text) => isIP(text) !== 0 || isIP(parseHostPort(text)?.host ?? '') !== 0,
     wanted: 'an IP address, with or without a port',
