@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Logger } from '../../../core/log.ts';
 import { CacheNotKept, cacheArchive } from '../../cache/cache-archive.ts';
 import type { FoundCache } from '../../cache/dependency-cache.ts';
@@ -17,6 +18,12 @@ export interface BuildCachesInput {
   readonly context: EngineContext;
 }
 
+/** A quick way to unpack a tar into a folder of the volume; false = it could not, try another. See `unpackInside`. */
+export type Unpack = (folder: string, archive: Readable, signal: AbortSignal) => Promise<boolean>;
+
+/** Compressed bytes up to which another container costs more time than it saves. */
+const fewBytes = 2 * 1024 ** 2;
+
 /** A cache that is kept when the commands have succeeded. */
 export interface CacheToSave {
   readonly cache: BuildCache;
@@ -30,8 +37,9 @@ export interface CacheToSave {
  */
 export async function restoreCaches(
   caches: readonly BuildCache[],
-  { api, log, container, places, context }: BuildCachesInput,
+  input: BuildCachesInput & { readonly unpack: Unpack },
 ): Promise<readonly CacheToSave[]> {
+  const { log, places, context } = input;
   const toSave: CacheToSave[] = [];
   for (const cache of caches) {
     const begun = performance.now();
@@ -43,14 +51,16 @@ export async function restoreCaches(
       log.warn({ err: error, cache: cache.name }, 'a dependency cache could not be looked for');
       continue;
     }
-    const archive = await found?.open(context.signal);
-    if (found !== undefined && archive !== undefined) {
+    let restored = false;
+    if (found !== undefined) {
       try {
-        await api.putArchive(container, places[cache.place], archive, context.signal);
+        restored = await layOut(found, places[cache.place], input);
       } catch (error) {
         await found.forget().catch(() => {});
         throw error;
       }
+    }
+    if (found !== undefined && restored) {
       const milliseconds = performance.now() - begun;
       context.phase?.('restore', milliseconds);
       const other = found.exact ? '' : ', of other lockfiles';
@@ -59,10 +69,27 @@ export async function restoreCaches(
       );
     }
     const hit = found?.exact === true ? 'hit' : 'partial';
-    context.cache?.(archive === undefined ? 'miss' : hit);
+    context.cache?.(restored ? hit : 'miss');
     if (cache.save !== undefined && found?.exact !== true) toSave.push({ cache, restored: found });
   }
   return toSave;
+}
+
+/** False: it was removed meanwhile. */
+async function layOut(
+  found: FoundCache,
+  folder: string,
+  { api, container, context: { signal }, unpack }: BuildCachesInput & { readonly unpack: Unpack },
+): Promise<boolean> {
+  if (found.size > fewBytes) {
+    const archive = await found.open(signal);
+    if (archive === undefined) return false;
+    if (await unpack(folder, archive, signal)) return true;
+  }
+  const archive = await found.open(signal);
+  if (archive === undefined) return false;
+  await api.putArchive(container, folder, archive, signal);
+  return true;
 }
 
 /** Keeps what the commands have left. A build does not fail by it. */

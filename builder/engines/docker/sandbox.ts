@@ -11,7 +11,7 @@ import type { Masker } from '../../secrets/masker.ts';
 import type { EngineContext, Sandbox, SandboxInput, StepSecrets } from '../engine.ts';
 import { readArtifacts } from './artifacts.ts';
 import type { BaseImages } from './base-image.ts';
-import { restoreCaches, saveCaches } from './build-caches.ts';
+import { restoreCaches, saveCaches, type Unpack } from './build-caches.ts';
 import type { ContainerApi, Labels } from './container-api.ts';
 import { openDiskUse } from './disk-use.ts';
 import { createDiskWatch, type DiskWatch } from './disk-watch.ts';
@@ -26,6 +26,7 @@ import { relocated, scriptArchive } from './script-archive.ts';
 import { secretFiles, secretsFolder } from './secret-files.ts';
 import { type SpooledArchive, spoolArchive } from './spool-archive.ts';
 import { tarEnd, tarFile, tarHeader } from './tar-file.ts';
+import { unpackInside } from './unpack-inside.ts';
 import { buildUser, workspaceArchive } from './workspace.ts';
 
 export interface SandboxOptions {
@@ -106,6 +107,14 @@ export interface DockerSandbox extends Sandbox {
 export function createSandbox(options: SandboxOptions): DockerSandbox {
   const { api, images, log, limits, egress, runtime } = options;
   const cleanups = new Set<Promise<void>>();
+  const containerLimits = {
+    memory: limits.memory,
+    cpus: limits.cpus,
+    processes: limits.processes,
+    fileSize: limits.fileSize,
+    tmpSize: limits.tmp,
+    ...(runtime === undefined ? {} : { runtime }),
+  };
 
   /** What a build leaves is removed even when it is aborted, and the build does not fail by it: the next start sweeps. */
   function cleanUp(containers: readonly string[], place: Place): Promise<void> {
@@ -126,6 +135,26 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
     cleanups.add(cleanup);
     void cleanup.then(() => cleanups.delete(cleanup));
     return cleanup;
+  }
+
+  /** By the `tar` of the image that the commands run in. */
+  function unpackInto({ volume, mountPoint }: Place, { base, timeoutSeconds }: BuildStep | TestStep): Unpack {
+    return async (folder, archive, signal) =>
+      unpackInside(
+        api,
+        {
+          image: (await images.ensure(base, signal, () => {})).name,
+          labels: sandboxLabels(timeoutSeconds, Date.now()),
+          user: `${buildUser}:${buildUser}`,
+          volume,
+          mountPoint,
+          workingDirectory: '/',
+          ...containerLimits,
+        },
+        folder,
+        archive,
+        signal,
+      );
   }
 
   /** The commands of one step, in a container of their own over the volume; not started yet. */
@@ -153,12 +182,7 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
       ...(secretVolume === undefined ? {} : { secretVolume }),
       workingDirectory: plan.directory,
       network: way === undefined ? 'none' : { container: way.container },
-      memory: limits.memory,
-      cpus: limits.cpus,
-      processes: limits.processes,
-      fileSize: limits.fileSize,
-      tmpSize: limits.tmp,
-      ...(runtime === undefined ? {} : { runtime }),
+      ...containerLimits,
     });
   }
 
@@ -321,7 +345,8 @@ export function createSandbox(options: SandboxOptions): DockerSandbox {
         let container = await prepare(place, first, secrets, containers, context);
         await putSource(place, container, source, context);
         const places = { home: `${place.mountPoint}/${homeName}`, workspace: plan.directory };
-        const toSave = await restoreCaches(caches, { api, log, container, places, context });
+        const unpack = unpackInto(place, first);
+        const toSave = await restoreCaches(caches, { api, log, container, places, context, unpack });
         const save = () =>
           saveCaches(toSave, { api, log, container, places, context, finder: secrets?.finder });
         if (step !== undefined) {

@@ -47,8 +47,8 @@ afterAll(async () => {
 });
 
 /** A worker that has nothing on its disk but what the engine has. */
-function worker(name: string): Promise<Farm> {
-  const dependencyCache = { maxBytes: 1_000_000, unusedDays: 30 };
+function worker(name: string, maxBytes = 1_000_000): Promise<Farm> {
+  const dependencyCache = { maxBytes, unusedDays: 30 };
   const cacheDir = join(shop.path, name);
   return startFarm({ store: shop.store, cacheDir, sandbox: engine.sandbox, dependencyCache });
 }
@@ -145,3 +145,29 @@ it('a base image that no build uses any more leaves the engine, and comes back w
   expect(again).toContain('loading base image');
   expect(again).toContain('✓ tags');
 });
+
+it('a large cache is laid out by the tar of the base image, with its modes and links', async () => {
+  await using farm = await worker('large', 50_000_000);
+  const yaml =
+    'appname: app\nbase: busybox:latest\nbuild:\n  network: none\n  cache: [large]\n' +
+    '  commands: ["mkdir -p large; cat large/* | wc -c; ls -ln large; umask 0; dd if=/dev/urandom of=large/file bs=1M count=4; ln -sf file large/link"]\n' +
+    'entrypoints:\n  web:\n    cmd: cat\n';
+  const cold = await push(farm, { 'App.yaml': yaml, 'package-lock.json': 'large' });
+  const since = await engineTime();
+
+  const warm = await push(farm, { 'README.md': 'large' });
+
+  expect(cold).toMatch(/│ 0\n[^]*cache saved 4\.\d MB \(workspace\)/);
+  expect(warm).toMatch(/cache restored 4\.\d MB \(workspace\)[^]*│ 8388608\n/);
+  expect(warm).toMatch(/-rw-rw-rw- +1 10001 +10001 +4194304 .* file\n[^]*link -> file/);
+  const ends = ['--filter', 'type=container', '--filter', 'event=die', '--format', '{{.ID}}'];
+  const until = await engineTime();
+  const ended = await runOk('docker', ['events', '--since', since, '--until', until, ...ends], docker);
+  // The tar's container, and the build's.
+  expect(ended.trim().split('\n')).toHaveLength(2);
+});
+
+/** As the engine's events count it. */
+async function engineTime(): Promise<string> {
+  return (await runOk('docker', ['info', '--format', '{{.SystemTime}}'], docker)).trim();
+}

@@ -15,7 +15,7 @@ import { createImage, type TestImage } from '../../helpers/image.ts';
 export async function createBusyboxImage(): Promise<TestImage> {
   const busybox = await readFile('/bin/busybox');
   const names =
-    'awk cat chmod chown cp dd echo env false find head id kill ln ls mkdir mkfifo mount mv pwd rm sed seq sh sleep stat tail test touch true tr wc wget yes'.split(
+    'awk cat chmod chown cp dd echo env false find head id kill ln ls mkdir mkfifo mount mv pwd rm sed seq sh sleep stat tail tar test touch true tr wc wget yes'.split(
       ' ',
     );
   const owner = { uid: 0, gid: 0 };
