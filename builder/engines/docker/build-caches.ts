@@ -39,40 +39,48 @@ export async function restoreCaches(
   caches: readonly BuildCache[],
   input: BuildCachesInput & { readonly unpack: Unpack },
 ): Promise<readonly CacheToSave[]> {
+  // Side by side: of each the half is waiting for the disk. A failing one does not leave another behind that still writes.
+  const kept = await Promise.allSettled(caches.map((cache) => restoreCache(cache, input)));
+  const failed = kept.find((each) => each.status === 'rejected');
+  if (failed !== undefined) throw failed.reason as Error;
+  return kept.flatMap((each) => (each.status === 'fulfilled' ? (each.value ?? []) : []));
+}
+
+/** Returns it where it is to be kept afterwards. */
+async function restoreCache(
+  cache: BuildCache,
+  input: BuildCachesInput & { readonly unpack: Unpack },
+): Promise<CacheToSave | undefined> {
   const { log, places, context } = input;
-  const toSave: CacheToSave[] = [];
-  for (const cache of caches) {
-    const begun = performance.now();
-    let found: FoundCache | undefined;
-    try {
-      found = await cache.find();
-    } catch (error) {
-      // Could not look: nothing is known, so nothing is kept either.
-      log.warn({ err: error, cache: cache.name }, 'a dependency cache could not be looked for');
-      continue;
-    }
-    let restored = false;
-    if (found !== undefined) {
-      try {
-        restored = await layOut(found, places[cache.place], input);
-      } catch (error) {
-        await found.forget().catch(() => {});
-        throw error;
-      }
-    }
-    if (found !== undefined && restored) {
-      const milliseconds = performance.now() - begun;
-      context.phase?.('restore', milliseconds);
-      const other = found.exact ? '' : ', of other lockfiles';
-      context.log(
-        `cache restored ${formatBytes(found.size)} (${cache.name}${other}) ${formatDuration(milliseconds)}`,
-      );
-    }
-    const hit = found?.exact === true ? 'hit' : 'partial';
-    context.cache?.(restored ? hit : 'miss');
-    if (cache.save !== undefined && found?.exact !== true) toSave.push({ cache, restored: found });
+  const begun = performance.now();
+  let found: FoundCache | undefined;
+  try {
+    found = await cache.find();
+  } catch (error) {
+    // Could not look: nothing is known, so nothing is kept either.
+    log.warn({ err: error, cache: cache.name }, 'a dependency cache could not be looked for');
+    return undefined;
   }
-  return toSave;
+  let restored = false;
+  if (found !== undefined) {
+    try {
+      restored = await layOut(found, places[cache.place], input);
+    } catch (error) {
+      await found.forget().catch(() => {});
+      throw error;
+    }
+  }
+  if (found !== undefined && restored) {
+    const milliseconds = performance.now() - begun;
+    context.phase?.('restore', milliseconds);
+    const other = found.exact ? '' : ', of other lockfiles';
+    context.log(
+      `cache restored ${formatBytes(found.size)} (${cache.name}${other}) ${formatDuration(milliseconds)}`,
+    );
+  }
+  const hit = found?.exact === true ? 'hit' : 'partial';
+  context.cache?.(restored ? hit : 'miss');
+  return cache.save !== undefined && found?.exact !== true ? { cache, restored: found } : undefined;
 }
 
 /** False: it was removed meanwhile. */
