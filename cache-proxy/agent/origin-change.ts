@@ -57,7 +57,8 @@ export function purgeTargetOf(change: OriginChange): PurgeTarget | undefined {
       return { repository: change.repository, tag: change.tag };
     case 'remove':
       return { repository: change.repository };
-    default:
+    case 'push':
+    case 'unlink':
       return undefined;
   }
 }

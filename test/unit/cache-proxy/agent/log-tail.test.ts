@@ -31,53 +31,53 @@ describe('following a log', () => {
 
   it('gives lines that were added since it began, once each, and waits for the end of a line', async () => {
     await writeFile(file, 'before\n');
-    const { poll } = await start();
+    const running = await start();
 
     await appendFile(file, 'one\ntw');
-    await poll();
+    await running.poll();
     expect(lines).toEqual(['one']);
     await appendFile(file, 'o\nthree\n');
-    await poll();
-    await poll();
+    await running.poll();
+    await running.poll();
 
     expect(lines).toEqual(['one', 'two', 'three']);
   });
 
   it('reads a file from its beginning that was not there when it began', async () => {
-    const { poll } = await start();
-    await poll();
+    const running = await start();
+    await running.poll();
 
     await writeFile(file, 'first\n');
-    await poll();
+    await running.poll();
 
     expect(lines).toEqual(['first']);
   });
 
   it('begins anew where the file was cut', async () => {
     await writeFile(file, '');
-    const { poll } = await start();
+    const running = await start();
     await appendFile(file, 'a long line of the past\nhalf a li');
-    await poll();
+    await running.poll();
 
     await truncate(file);
     await appendFile(file, 'new\n');
-    await poll();
+    await running.poll();
 
     expect(lines).toEqual(['a long line of the past', 'new']);
   });
 
   it('goes on with the new file when somebody renames it, and reads what is still written into the old one', async () => {
     await writeFile(file, '');
-    const { poll } = await start();
+    const running = await start();
     await appendFile(file, 'one\n');
     await rename(file, `${file}.old`);
-    await poll();
+    await running.poll();
     await writeFile(file, 'three\n');
     await appendFile(`${file}.old`, 'two\n');
-    await poll();
+    await running.poll();
 
     await appendFile(`${file}.old`, 'late\n');
-    await poll();
+    await running.poll();
 
     expect(lines.sort()).toEqual(['late', 'one', 'three', 'two']);
   });
@@ -85,19 +85,19 @@ describe('following a log', () => {
   it('renames a file that has become large, once, and says so to its writer', async () => {
     await writeFile(file, '');
     let reopened = 0;
-    const { poll } = await start({ reopen: () => (reopened += 1), rotateAt: 10 });
+    const running = await start({ reopen: () => (reopened += 1), rotateAt: 10 });
     await appendFile(file, '0123456789\n');
-    await poll();
+    await running.poll();
     expect(reopened).toBe(1);
     // The writer has not heard of it yet.
     await appendFile(`${file}.1`, 'more\n');
-    await poll();
-    await poll();
+    await running.poll();
+    await running.poll();
     expect(reopened).toBe(1);
     await writeFile(file, 'next\n');
-    await poll();
+    await running.poll();
     await appendFile(file, '0123456789\n');
-    await poll();
+    await running.poll();
 
     expect(reopened).toBe(2);
     expect(lines).toEqual(['0123456789', 'more', 'next', '0123456789']);
@@ -107,25 +107,25 @@ describe('following a log', () => {
 
   it('holds no line in memory that has no end', async () => {
     await writeFile(file, '');
-    const { poll } = await start();
+    const running = await start();
 
     for (let part = 0; part < 4; part += 1) {
       await appendFile(file, 'x'.repeat(100_000));
-      await poll();
+      await running.poll();
     }
     await appendFile(file, 'end\nafter\n');
-    await poll();
+    await running.poll();
 
     expect(lines).toEqual(['after']);
   });
 
   it('reads the rest when it is closed', async () => {
     await writeFile(file, '');
-    const { close } = await start();
+    const running = await start();
     tail = undefined;
 
     await appendFile(file, 'last\n');
-    await close();
+    await running.close();
 
     expect(lines).toEqual(['last']);
   });

@@ -47,17 +47,17 @@ function cacheOf(blobs: Map<string, string>): {
 
 describe('checking cached blobs', () => {
   let folder: TempDirectory;
-  let scrubber: Scrubber | undefined;
+  let started: Scrubber | undefined;
   const outcomes: [number, string][] = [];
   const start = (cache: PoolCache): Scrubber => {
-    scrubber = startScrubber({
+    started = startScrubber({
       cache: () => cache,
       placeFile: join(folder.path, 'scrub'),
       onChecked: (bytes, outcome) => outcomes.push([bytes, outcome]),
       onPurged: () => {},
       log: silent,
     });
-    return scrubber;
+    return started;
   };
 
   beforeEach(async () => {
@@ -65,7 +65,7 @@ describe('checking cached blobs', () => {
     outcomes.length = 0;
   });
   afterEach(async () => {
-    await scrubber?.close();
+    await started?.close();
     await folder.remove();
   });
 
@@ -78,12 +78,12 @@ describe('checking cached blobs', () => {
       ]),
     );
 
-    const { status } = start(cache);
-    await vi.waitFor(() => expect(status().roundEnded).toBeDefined());
+    const scrubber = start(cache);
+    await vi.waitFor(() => expect(scrubber.status().roundEnded).toBeDefined());
 
     expect(purged).toEqual([wrong]);
-    expect(status()).toMatchObject({ checkedBlobs: 2, checkedBytes: 13, damaged: 1 });
-    expect(outcomes.sort()).toEqual([
+    expect(scrubber.status()).toMatchObject({ checkedBlobs: 2, checkedBytes: 13, damaged: 1 });
+    expect(outcomes.toSorted(([a], [b]) => a - b)).toEqual([
       [4, 'good'],
       [9, 'damaged'],
     ]);
@@ -96,25 +96,25 @@ describe('checking cached blobs', () => {
     const { cache, readDigests } = cacheOf(new Map(texts.map((text) => [named(text), text])));
     await writeFile(join(folder.path, 'scrub'), digests[1] as string);
 
-    const { status } = start(cache);
-    await vi.waitFor(() => expect(status().roundEnded).toBeDefined());
+    const scrubber = start(cache);
+    await vi.waitFor(() => expect(scrubber.status().roundEnded).toBeDefined());
 
     expect(readDigests).toEqual(digests.slice(2));
   });
 
   it('checks what was reported at once, and not again within the hour', async () => {
     const { cache, purged } = cacheOf(new Map());
-    const { status, report } = start(cache);
-    await vi.waitFor(() => expect(status().roundEnded).toBeDefined());
+    const scrubber = start(cache);
+    await vi.waitFor(() => expect(scrubber.status().roundEnded).toBeDefined());
     const digest = named('right');
     cache.read = () => Promise.resolve(Readable.from([Buffer.from('wrong')]));
 
-    report('no digest');
-    report(digest);
-    report(digest);
+    scrubber.report('no digest');
+    scrubber.report(digest);
+    scrubber.report(digest);
     await vi.waitFor(() => expect(purged).toEqual([digest]));
 
-    expect(status().damaged).toBe(1);
+    expect(scrubber.status().damaged).toBe(1);
   });
 
   it('holds a file that breaks off for evicted, not for damaged', async () => {
