@@ -215,7 +215,8 @@ export const configSchema = Type.Object({
     }),
     access: Type.Boolean({
       default: false,
-      description: 'One line for each HTTP request; costs a good part of the speed of small requests.',
+      description:
+        'One line for each HTTP request, with the bytes sent for images; costs a good part of the speed of small requests.',
     }),
   }),
 });

@@ -101,21 +101,24 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const origin = createClientOrigin(options);
   const idle = createIdleGuard(options.idleTimeoutMs ?? 60_000);
   const arrived = createBodyCollection();
-  const finished = (request: IncomingMessage, status: number, route: string, started: number): void => {
+  const finished = (
+    request: IncomingMessage,
+    status: number,
+    route: string,
+    { started, bytes }: { started: number; bytes?: number },
+  ): void => {
     const seconds = (performance.now() - started) / 1000;
     metrics.observeRequest(request.method ?? '', route, status, seconds);
     if (!accessLog) return;
     const path = request.url?.split('?', 1)[0];
-    log.info({ method: request.method, path, status, seconds, client: origin.address(request) }, 'request');
+    const client = origin.address(request);
+    log.info({ method: request.method, path, status, bytes, seconds, client }, 'request');
   };
 
   app.addHook('onResponse', (request, reply, done) => {
-    finished(
-      request.raw,
-      reply.statusCode,
-      request.routeOptions.url ?? 'unknown',
-      performance.now() - reply.elapsedTime,
-    );
+    finished(request.raw, reply.statusCode, request.routeOptions.url ?? 'unknown', {
+      started: performance.now() - reply.elapsedTime,
+    });
     done();
   });
   app.setErrorHandler(answerError);
@@ -144,7 +147,17 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     },
     observe(request, response, route) {
       const started = performance.now();
-      response.once('close', () => finished(request, response.statusCode, route, started));
+      if (!accessLog) {
+        response.once('close', () => finished(request, response.statusCode, route, { started }));
+        return;
+      }
+      const { socket } = request;
+      const sentBefore = socket.bytesWritten;
+      response.once('close', () => {
+        // What went out on the connection, headers included: a client may have left long before Content-Length.
+        const bytes = socket.bytesWritten - sentBefore;
+        finished(request, response.statusCode, route, { started, bytes });
+      });
     },
   };
 }

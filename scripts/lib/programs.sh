@@ -12,6 +12,8 @@ update-ca-certificates;ca-certificates;test -s /etc/ssl/certs/ca-certificates.cr
 libatomic.so.1;libatomic1;/sbin/ldconfig -p | grep -q libatomic.so.1;Node 26 links it
 ip;iproute2;ip -V;a network bridge for the tests' own Docker engine
 setpriv;util-linux;setpriv --version;no engine outlives its test
+nsenter;util-linux;nsenter --version;machines of a pool as network namespaces
+tc;iproute2;tc -V;their slow link
 dockerd;docker.io;dockerd --version;the container engine
 docker;docker.io;docker --version;real client
 podman;podman;podman --version;real client and second container engine
