@@ -59,6 +59,11 @@ try {
     const layerBytes = quick ? [30e6, 10e6, 10e6] : [120e6, 40e6, 40e6];
     console.log(`\n${prewarmLossTable(await benchPrewarmLoss({ ...common, pairs, engines, layerBytes }))}`);
   }
+} catch (error) {
+  // What fails then fails because its machine is gone.
+  if (!interrupted.signal.aborted) throw error;
+  console.error('interrupted; nothing is left of it');
+  process.exitCode = 130;
 } finally {
   await rm(scratch, { recursive: true, force: true });
 }

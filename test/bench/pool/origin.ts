@@ -80,7 +80,8 @@ export async function startOrigin(lab: NetworkLab, folder: string): Promise<Benc
     async push(image, reference) {
       const credentials = `--dest-creds=${builder.username}:${builder.password}`;
       const target = `docker://${host}/${reference}`;
-      const options = ['--dest-tls-verify=false', credentials];
+      // By itself it would compress layers on their way.
+      const options = ['--preserve-digests', '--dest-tls-verify=false', credentials];
       await lab.origin.runOk('skopeo', ['copy', ...options, `dir:${image.folder}`, target], {
         timeoutMs: 300_000,
       });
