@@ -25,16 +25,17 @@ function matchParts(pattern: readonly string[], name: readonly string[]): boolea
     pattern.length,
     name.length,
     (at) => pattern[at] === '**',
-    (at, to) => matchPart(pattern[at] ?? '', name[to] ?? ''),
+    (at, to) => matchWildcards(pattern[at] ?? '', name[to] ?? ''),
   );
 }
 
-function matchPart(pattern: string, part: string): boolean {
+/** `v1.*`: `*` stands for any characters, everything else for itself. In time that is bounded by the product of both lengths. */
+export function matchWildcards(pattern: string, text: string): boolean {
   return matchWild(
     pattern.length,
-    part.length,
+    text.length,
     (at) => pattern[at] === '*',
-    (at, to) => pattern[at] === part[to],
+    (at, to) => pattern[at] === text[to],
   );
 }
 
