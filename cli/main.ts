@@ -59,6 +59,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   verify: async () => (await import('./commands/verify.ts')).registerVerify,
   login: async () => (await import('./commands/login.ts')).registerLogin,
   front: async () => (await import('./commands/front.ts')).registerFront,
+  pool: async () => (await import('./commands/pool.ts')).registerPool,
   user: async () => (await import('./commands/user.ts')).registerUser,
   'can-i': async () => (await import('./commands/can-i.ts')).registerCanI,
 };

@@ -71,7 +71,10 @@ function megabytes(bitsPerSecond: number): string {
 }
 
 function file(pool: ClientPool, path: string, where: string, content: object): ClientFile {
-  return { path, content: `${heading(pool, `Dragonfly, ${where}`).join('\n')}\n${stringify(content)}` };
+  return {
+    path,
+    content: `${heading(pool, `Dragonfly, ${where}`, ' --p2p dragonfly').join('\n')}\n${stringify(content)}`,
+  };
 }
 
 /** What the files do not say. */

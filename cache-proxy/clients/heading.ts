@@ -1,9 +1,10 @@
 import type { ClientPool } from './client-setup.ts';
 
-/** The first lines of each file that is made for a pool: what it is for, who made it, and how it goes away again. All are comments with `#`. */
-export function heading(pool: ClientPool, what: string): string[] {
+/** The first lines of each file that is made for a pool: what it is for and who made it. All are comments with `#`. */
+export function heading(pool: ClientPool, what: string, options = ''): string[] {
+  const command = `brickyard pool clients ${pool.name}${options}`;
   return [
     `# brickyard pool ${pool.name}: ${what}`,
-    `# Made by "brickyard pool clients ${pool.name}"; taken back by the same with --undo.`,
+    `# Made by "${command}": change pools.yaml, not this file.`,
   ];
 }

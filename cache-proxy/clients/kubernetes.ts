@@ -39,7 +39,7 @@ export function kubernetesManifest(pool: ClientPool, { image, namespace }: Kuber
     },
   ];
   const head = [
-    ...heading(pool, 'every node of the cluster pulls through it'),
+    ...heading(pool, 'every node of the cluster pulls through it', ' --for kubernetes'),
     `# Install: brickyard pool clients ${pool.name} --for kubernetes | kubectl apply -f -     Undo: the same with kubectl delete -f -`,
     '# containerd\'s config.toml must have config_path = "/etc/containerd/certs.d" (kubeadm, k3s and the managed clusters have it or have a switch).',
   ];

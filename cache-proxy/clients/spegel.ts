@@ -24,7 +24,7 @@ export function spegelFiles(pool: ClientPool): ClientFile[] {
   return [
     {
       path: 'spegel-values.yaml',
-      content: `${heading(pool, 'Spegel, values of its Helm chart').join('\n')}\n${stringify(values)}`,
+      content: `${heading(pool, 'Spegel, values of its Helm chart', ' --p2p spegel').join('\n')}\n${stringify(values)}`,
     },
   ];
 }

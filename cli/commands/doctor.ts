@@ -9,6 +9,7 @@ import { checkListenAddress, readConfig } from '../config.ts';
 import type { CliContext } from '../context.ts';
 import { formatBytes } from '../text.ts';
 import { engineFindings } from './doctor-engine.ts';
+import { type PoolDoctorFlags, poolFindings } from './doctor-pool.ts';
 import { storeFindings } from './doctor-store.ts';
 
 export interface Finding {
@@ -18,15 +19,40 @@ export interface Finding {
   readonly text: string;
 }
 
+interface DoctorFlags extends Partial<PoolDoctorFlags> {
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
 /** `doctor`: looks at everything a server needs on this machine and says what to do about what it finds. */
 export function registerDoctor(program: Command, context: CliContext): void {
   program
     .command('doctor')
     .description('check configuration, store, git, container engine and disk space')
     .option('--config <file>', 'configuration file (default: brickyard.yaml, where there is one)')
+    .option(
+      '--pool <name>',
+      'instead: do pulls of this machine go through that pool? Its name or its address',
+    )
+    .option(
+      '--pools <file>',
+      'with --pool: where the pools are (default: pools.yaml, or what is installed here)',
+    )
+    .option('--image <ref>', 'with --pool: ask the pool for HOST/REPOSITORY:TAG as a container engine would')
+    .option(
+      '--pull <program>',
+      'with --image: have podman, docker, crictl or ctr pull it, and see what the pool counts',
+    )
+    .option('--agent <host:port>', "with --pull: where the pool's statistics are (default: its agent.listen)")
+    .option('--ca <file>', "with --pool: certificates that the pool's is checked with")
+    .option('--root <dir>', "with --pool: the node's root", '/')
     .option('--json', 'print JSON')
-    .action(async (flags: { config?: string; json?: boolean }) => {
-      const findings = await examine(context, flags.config);
+    .action(async (flags: DoctorFlags) => {
+      const { pool } = flags;
+      const findings =
+        pool === undefined
+          ? await examine(context, flags.config)
+          : await poolFindings(context, { ...flags, pool });
       context.stdout(
         flags.json === true ? `${JSON.stringify(findings, null, 2)}\n` : findings.map(toLine).join(''),
       );

@@ -13,7 +13,7 @@ describe('the hosts.toml files of containerd', () => {
     expect(files[1]?.content).toBe(
       [
         '# brickyard pool hz1: images of docker.io come from the pool; from https://registry-1.docker.io when it is away',
-        '# Made by "brickyard pool clients hz1"; taken back by the same with --undo.',
+        '# Made by "brickyard pool clients hz1": change pools.yaml, not this file.',
         'server = "https://registry-1.docker.io"',
         '',
         '[host."https://hz1.test"]',
