@@ -145,6 +145,14 @@ export const configSchema = Type.Object({
       maximum: 1_000_000,
       description: 'Unfinished upload sessions of one account (or of everybody without one); 0 = no limit.',
     }),
+    /** Caching proxies that pull from here. */
+    pools: Type.Object({
+      accounts: Type.Array(Type.String({ minLength: 1, maxLength: 256 }), {
+        default: [],
+        description:
+          'Accounts that pools fetch with: they are never redirected, and may ask /api/v1/pools what a pool must know.',
+      }),
+    }),
     /** Which tags take tested images only. */
     promotion: promotionSchema,
   }),

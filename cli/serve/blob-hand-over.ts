@@ -1,4 +1,6 @@
+import type { IncomingMessage } from 'node:http';
 import { join, relative } from 'node:path';
+import type { Principal } from '../../core/auth/authorizer.ts';
 import type { ClientOrigin } from '../../core/http/client-origin.ts';
 import type { Logger } from '../../core/log.ts';
 import type { Metrics } from '../../core/metrics.ts';
@@ -9,15 +11,16 @@ import { internalFileUri, internalStoreUri } from '../../registry/http/internal-
 import { createRedirectPolicy } from '../../registry/http/redirect-policy.ts';
 import type { Config } from '../config.ts';
 
-/** Who else may send blobs, by `registry.redirect` and `registry.accel`. Undefined: nobody. */
+/** Who else may send blobs, by `registry.redirect` and `registry.accel`. Undefined: nobody. `isPool`: requests that are never redirected. */
 export function createBlobHandOver(deps: {
   readonly config: Config;
   readonly store: ObjectStore;
   readonly origin: ClientOrigin;
   readonly metrics: Metrics;
   readonly log: Pick<Logger, 'warn'>;
+  readonly isPool: (request: IncomingMessage, principal: Principal) => boolean;
 }): HandOver | undefined {
-  const { config, store, origin, metrics, log } = deps;
+  const { config, store, origin, metrics, log, isPool } = deps;
   const { redirect, accel } = config.registry;
   if (redirect.mode === 'on' && hasFiles(store)) {
     log.warn({}, 'registry.redirect is on, but files have no addresses: blobs are served from here');
@@ -34,7 +37,7 @@ export function createBlobHandOver(deps: {
   return createHandOver({
     origin,
     ...(redirect.mode === 'on'
-      ? { redirect: { policy: createRedirectPolicy(redirect), ttl: redirect.ttl } }
+      ? { redirect: { policy: createRedirectPolicy(redirect), ttl: redirect.ttl, exempt: isPool } }
       : {}),
     ...(accel.mode === 'on' ? { front: createFront(config, store) } : {}),
     onHandOver: (to) => counter.inc({ to }),

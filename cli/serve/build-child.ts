@@ -5,6 +5,7 @@ import type { FromBuildProcess, ToBuildProcess } from '../../builder/worker/mess
 import { serveBuilds } from '../../builder/worker/serve-builds.ts';
 import { createEventBus } from '../../core/events.ts';
 import { sandboxOptions } from '../sandbox-config.ts';
+import { announced } from './announce.ts';
 import { createEngineSandbox } from './engine-sandbox.ts';
 import type { ServeOptions } from './messages.ts';
 import { builderDeps, createParts } from './parts.ts';
@@ -22,7 +23,11 @@ const start = async (): Promise<{ close(): Promise<void> }> => {
   const parts = await createParts(options);
   const { config, log, registry } = parts;
   const events = createEventBus((topic, message) => server.publish(topic, message));
-  const builder = await createBuilder({ ...builderDeps(parts), events });
+  const builder = await createBuilder({
+    ...builderDeps(parts),
+    registry: announced(registry, events),
+    events,
+  });
   const sandbox = createEngineSandbox({
     socket: config.builder.engine,
     registry,

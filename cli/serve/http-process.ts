@@ -10,6 +10,13 @@ import { createLintRoutes } from '../../builder/http/lint-routes.ts';
 import { createPackageRoutes } from '../../builder/http/package-routes.ts';
 import { createSecretRoutes } from '../../builder/http/secret-routes.ts';
 import { type Builder, createBuilder } from '../../builder/main.ts';
+import {
+  createOriginEventRoutes,
+  type OriginEvent,
+  originTopic,
+} from '../../cache-proxy/controller/events.ts';
+import { createIsPool } from '../../cache-proxy/controller/pool-caller.ts';
+import { createVoidTokenRoutes } from '../../cache-proxy/controller/void-tokens.ts';
 import type { Identity } from '../../core/auth/authenticator.ts';
 import type { EventBus } from '../../core/events.ts';
 import { createHttpServer } from '../../core/http/http-server.ts';
@@ -27,6 +34,7 @@ import { createPromoter } from '../../registry/promote/promote.ts';
 import { createStoreContext } from '../../registry/store/create-context.ts';
 import { countUploads } from '../../registry/store/upload-count.ts';
 import { checkListenAddress, serviceName } from '../config.ts';
+import { announced } from './announce.ts';
 import { registerOpenApi } from './api.ts';
 import { createBlobHandOver } from './blob-hand-over.ts';
 import { addCollectionMetrics } from './collection-metrics.ts';
@@ -42,7 +50,8 @@ export async function startHttpProcess(
 ): Promise<{ port: number; close(): Promise<void> }> {
   const metrics = createMetrics({ process: true });
   const parts = await createParts(options, metrics);
-  const { config, log, store, authenticator, registry } = parts;
+  const { config, log, store, authenticator } = parts;
+  const registry = announced(parts.registry, events);
   addCollectionMetrics(metrics, store);
   const address = checkListenAddress(config, { insecureOpen: options.insecureOpen });
   let stopping = false;
@@ -79,7 +88,17 @@ export async function startHttpProcess(
   if (parts.accounts !== undefined)
     await app.register(parts.accounts.tokenRoutes((request) => http.origin.address(request)));
   if (options.roles.includes('registry')) {
-    const handOver = createBlobHandOver({ config, store, origin: http.origin, metrics, log });
+    const isPool = createIsPool(config.registry.pools.accounts, authenticator);
+    const handOver = createBlobHandOver({
+      config,
+      store,
+      origin: http.origin,
+      metrics,
+      log,
+      // Without accounts a pool is known by what it says; nobody gains anything by saying so.
+      isPool: (request, principal) =>
+        isPool(principal) && (authenticator.required || request.headers['x-pool-proxy'] !== undefined),
+    });
     await app.register(registryRoutes, {
       registryFor: (identity) => authorized(protectedFor(identity), identity),
       authenticator,
@@ -89,7 +108,9 @@ export async function startHttpProcess(
       ...(handOver === undefined ? {} : { handOver }),
     });
     const protects = (repository: string): boolean => promotion.concerns(repository);
-    await app.register(createRepositoryRoutes({ context, authenticator, http, protects }));
+    const onDeleted = (repository: string): void =>
+      events.publish(originTopic, { action: 'remove', repository } satisfies OriginEvent);
+    await app.register(createRepositoryRoutes({ context, authenticator, http, protects, onDeleted }));
     const images = createImageRecords(store);
     const promoter = createPromoter({
       store,
@@ -100,10 +121,15 @@ export async function startHttpProcess(
       now: Date.now,
     });
     await app.register(createPromotionRoutes({ promoter, registry, authenticator, http }));
+    await app.register(createOriginEventRoutes({ events, authenticator, http, isPool }));
+    if (parts.accounts !== undefined) {
+      const { tokens, authorizer } = parts.accounts;
+      await app.register(createVoidTokenRoutes({ tokens, authorizer, authenticator, http, isPool }));
+    }
   }
   let builder: Builder | undefined;
   if (options.roles.includes('builder')) {
-    builder = await createBuilder({ ...builderDeps(parts), events });
+    builder = await createBuilder({ ...builderDeps(parts), registry, events });
     addFarmMetrics(metrics, builder.figures);
     await app.register(createGitRoutes({ git: builder.git, authenticator, http }));
     await app.register(createBuildRoutes({ builds: builder.builds, authenticator, http }));

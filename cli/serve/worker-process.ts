@@ -3,6 +3,7 @@ import { createBuildLog } from '../../builder/farm/build-log.ts';
 import { createBuilder } from '../../builder/main.ts';
 import { createBuildPool } from '../../builder/worker/build-pool.ts';
 import type { EventBus } from '../../core/events.ts';
+import { announced } from './announce.ts';
 import { openCollector } from './collection.ts';
 import { forkBuildProcess } from './fork-build-process.ts';
 import type { ServeOptions } from './messages.ts';
@@ -32,6 +33,7 @@ export async function startWorkerProcess(
   const dispatch = await openRedisDispatch(config, log);
   const builder = await createBuilder({
     ...builderDeps(parts),
+    registry: announced(parts.registry, events),
     events,
     ...(dispatch === undefined ? {} : { channel: dispatch.over }),
   });

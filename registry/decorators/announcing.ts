@@ -1,7 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Registry } from '../../oci/registry.ts';
 
-export type ManifestEvent =
+export type RegistryChange =
   | {
       readonly action: 'push';
       readonly repository: string;
@@ -14,13 +14,15 @@ export type ManifestEvent =
       readonly subject?: Digest;
     }
   | { readonly action: 'delete'; readonly repository: string; readonly digest: Digest }
-  | { readonly action: 'untag'; readonly repository: string; readonly tag: string };
+  | { readonly action: 'untag'; readonly repository: string; readonly tag: string }
+  /** A blob left the repository. */
+  | { readonly action: 'unlink'; readonly repository: string; readonly digest: Digest };
 
 /**
- * Tells of every manifest that was pushed or deleted, after it is durable. Best effort: an event is lost with the process.
- * `onManifest` must neither throw nor take long; the client's answer waits for it.
+ * Tells of every manifest that was pushed or deleted, and of every blob that was taken away, after it is durable. Best effort: an event is
+ * lost with the process. `onChange` must neither throw nor take long; the client's answer waits for it.
  */
-export function announcing(registry: Registry, onManifest: (event: ManifestEvent) => void): Registry {
+export function announcing(registry: Registry, onChange: (change: RegistryChange) => void): Registry {
   return {
     ...registry,
     async putManifest(repository, ...args) {
@@ -28,16 +30,20 @@ export function announcing(registry: Registry, onManifest: (event: ManifestEvent
       const { descriptor, tags, subject } = result;
       const { digest, mediaType, size } = descriptor;
       const about = subject === undefined ? {} : { subject };
-      onManifest({ action: 'push', repository, digest, mediaType, size, tags, ...about });
+      onChange({ action: 'push', repository, digest, mediaType, size, tags, ...about });
       return result;
     },
     async deleteManifest(repository, digest) {
       await registry.deleteManifest(repository, digest);
-      onManifest({ action: 'delete', repository, digest });
+      onChange({ action: 'delete', repository, digest });
     },
     async deleteTag(repository, tag) {
       await registry.deleteTag(repository, tag);
-      onManifest({ action: 'untag', repository, tag });
+      onChange({ action: 'untag', repository, tag });
+    },
+    async deleteBlob(repository, digest) {
+      await registry.deleteBlob(repository, digest);
+      onChange({ action: 'unlink', repository, digest });
     },
   };
 }

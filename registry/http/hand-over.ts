@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Principal } from '../../core/auth/authorizer.ts';
 import type { ClientOrigin } from '../../core/http/client-origin.ts';
 import type { LocatedBlob } from '../../oci/registry.ts';
 import type { RedirectPolicy } from './redirect-policy.ts';
@@ -11,6 +12,8 @@ export interface HandOverOptions {
   /** Clients go to the object store themselves. */
   readonly redirect?: {
     readonly policy: RedirectPolicy;
+    /** True: never this request, whatever the policy says: a pool keeps what it fetches, and does so with its own account. */
+    readonly exempt?: (request: IncomingMessage, principal: Principal) => boolean;
     /** Seconds that an address which a client got stays good. */
     readonly ttl: number;
   };
@@ -37,13 +40,15 @@ export type Elsewhere =
 export type HandOver = (
   request: IncomingMessage,
   method: 'GET' | 'HEAD',
+  principal: Principal,
 ) => ((blob: LocatedBlob) => Promise<Elsewhere | undefined>) | undefined;
 
 export function createHandOver(options: HandOverOptions): HandOver {
   const { origin, redirect, front, onHandOver } = options;
-  return (request, method) => {
+  return (request, method, principal) => {
     const client = redirect === undefined ? '' : origin.address(request);
-    const redirected = redirect?.policy({ client, method }) === true;
+    const redirected =
+      redirect?.exempt?.(request, principal) !== true && redirect?.policy({ client, method }) === true;
     // Only the proxy's own word counts: whoever reaches us without it would get an empty answer and the name of a file.
     const fronted =
       front !== undefined &&

@@ -28,6 +28,8 @@ export interface RepositoryRoutesOptions {
   readonly http: Pick<HttpServer, 'origin'>;
   /** True: it may hold tags that take tested images only, so that deleting it needs the right `admin`. Default never. */
   readonly protects?: (repository: string) => boolean;
+  /** Told of each repository that was deleted, or begun to be. Must not throw. */
+  readonly onDeleted?: (repository: string) => void;
   /** Milliseconds that one request may take; default 20 seconds, less than what balancers wait for. */
   readonly timeMs?: number;
 }
@@ -73,7 +75,9 @@ export function createRepositoryRoutes(options: RepositoryRoutesOptions): Fastif
           return problem(reply, 403, 'DENIED', message);
         }
         try {
-          return await deleteRepository(context, repository, { until: context.clock() + timeMs });
+          const deleted = await deleteRepository(context, repository, { until: context.clock() + timeMs });
+          options.onDeleted?.(repository);
+          return deleted;
         } catch (error) {
           if (isOciError(error, 'NAME_UNKNOWN'))
             return problem(reply, 404, 'NAME_UNKNOWN', 'there is no such repository');

@@ -62,7 +62,7 @@ interface Whereabouts {
 
 /** Asks for the blob's place only where it could be of use. */
 async function locate(call: Call<'blob'>, digest: Digest, method: 'GET' | 'HEAD'): Promise<Whereabouts> {
-  const handOver = call.handOver?.(call.request, method);
+  const handOver = call.handOver?.(call.request, method, call.identity.principal);
   if (handOver === undefined) return {};
   const located = await call.registry.locateBlob?.(call.route.repository, digest);
   return located === undefined ? {} : { located, elsewhere: await handOver(located) };

@@ -6,7 +6,7 @@ import { digestOf } from '../../../../oci/digest.ts';
 import { mediaTypes } from '../../../../oci/media-types.ts';
 import { createMemoryRegistry } from '../../../../oci/memory-registry.ts';
 import type { Registry } from '../../../../oci/registry.ts';
-import { announcing, type ManifestEvent } from '../../../../registry/decorators/announcing.ts';
+import { announcing, type RegistryChange } from '../../../../registry/decorators/announcing.ts';
 import { authorized } from '../../../../registry/decorators/authorized.ts';
 import { immutableTags } from '../../../../registry/decorators/immutable-tags.ts';
 import { readOnly } from '../../../../registry/decorators/read-only.ts';
@@ -231,7 +231,7 @@ describe('immutableTags', () => {
 
 describe('announcing', () => {
   it('tells of pushes and deletes that succeeded, and of nothing else', async () => {
-    const events: ManifestEvent[] = [];
+    const events: RegistryChange[] = [];
     const told = announcing(registry, (event) => events.push(event));
 
     await told.putManifest('team/app', 'v3', two.bytes, ociManifest, { tags: ['v4'] });
@@ -239,6 +239,8 @@ describe('announcing', () => {
     await told.deleteTag('team/app', 'v4');
     await told.deleteManifest('team/app', two.digest);
     await expectCode('MANIFEST_UNKNOWN', () => told.deleteManifest('team/app', two.digest));
+    await told.deleteBlob('team/app', digest);
+    await expectCode('BLOB_UNKNOWN', () => told.deleteBlob('team/app', digest));
 
     const repository = 'team/app';
     const { digest: pushed, bytes } = two;
@@ -253,6 +255,7 @@ describe('announcing', () => {
       },
       { action: 'untag', repository, tag: 'v4' },
       { action: 'delete', repository, digest: pushed },
+      { action: 'unlink', repository, digest },
     ]);
   });
 });

@@ -103,6 +103,16 @@ describe('a blob that somebody else may send', () => {
     expect(handedOver).toEqual(['store']);
   });
 
+  it('is never redirected for a request that is exempt, which the web server in front may still answer', async () => {
+    const exempt = (_request: unknown, principal: { name: string }): boolean => principal.name === 'alice';
+    const policy = createRedirectPolicy();
+
+    expect((await ask({ redirect: { policy, ttl: 600, exempt } })).statusCode).toBe(200);
+    const fronted = await ask({ redirect: { policy, ttl: 600, exempt }, ...front }, announced);
+    expect(fronted.headers['x-accel-redirect']).toMatch(/^\/_bytes\//);
+    expect(handedOver).toEqual(['front']);
+  });
+
   it('is sent from here to clients that the policy leaves out', async () => {
     const answer = await ask(redirect({ exceptNetworks: ['10.0.0.0/8'] }));
 
