@@ -1,0 +1,96 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { AccessRequest } from './gate.ts';
+import { manifestTypes } from './manifest-types.ts';
+import { type OriginClient, OriginUnavailable } from './origin-client.ts';
+
+/** What the origin says to the very request with the client's own credential. */
+export type AskedRight = 'allowed' | 'unauthenticated' | 'denied' | 'unknown';
+
+/** For credentials that only the origin can judge: passwords, tokens that say nothing to us, and none at all. */
+export interface AskedRights {
+  /** May it be pulled? A yes holds for the repository, for 15 seconds. Errors: OriginUnavailable. */
+  ask(request: AccessRequest): Promise<AskedRight>;
+  /** Is the credential good for anything? Errors: OriginUnavailable. */
+  greet(authorization: string, client?: string): Promise<AskedRight>;
+}
+
+/** With ten seconds in which nginx keeps an answer, a right that was taken back is gone within thirty. */
+const yesMs = 15_000;
+/** So that whoever guesses passwords does not guess at the origin's speed. */
+const noMs = 2_000;
+
+export function createAskedRights(client: OriginClient, now: () => number = Date.now): AskedRights {
+  const secret = randomBytes(32);
+  const answers = new LRUCache<string, { right: AskedRight; until: number }>({ max: 20_000 });
+  const asking = new Map<string, Promise<AskedRight>>();
+  const hash = (authorization: string | undefined, place: string): string =>
+    createHmac('sha256', secret)
+      .update(JSON.stringify([authorization ?? '', place]))
+      .digest('base64');
+
+  const once = async (
+    keys: { readonly repository: string; readonly request: string },
+    ask: () => Promise<AskedRight>,
+  ): Promise<AskedRight> => {
+    for (const key of [keys.repository, keys.request]) {
+      const known = answers.get(key);
+      if (known !== undefined && known.until > now()) return known.right;
+    }
+    const running = asking.get(keys.request);
+    if (running !== undefined) return running;
+    const asked = now();
+    const started = ask()
+      .then((right) => {
+        // What is not there is looked for again: it may be pushed any moment, and says nothing about who may see it.
+        if (right === 'allowed') answers.set(keys.repository, { right, until: asked + yesMs });
+        else if (right !== 'unknown') answers.set(keys.request, { right, until: asked + noMs });
+        return right;
+      })
+      .finally(() => asking.delete(keys.request));
+    asking.set(keys.request, started);
+    return started;
+  };
+
+  return {
+    ask(request) {
+      const { authorization, repository, reference, kind } = request;
+      const name = 'digest' in reference ? reference.digest : reference.tag;
+      const target = `/v2/${repository}/${kind === 'blob' ? 'blobs' : 'manifests'}/${name}`;
+      const keys = { repository: hash(authorization, repository), request: hash(authorization, target) };
+      return once(keys, async () => {
+        const headers = {
+          ...headersOf(authorization, request.client),
+          ...(kind === 'manifest' ? { accept: manifestTypes } : {}),
+        };
+        return rightOf((await client.ask({ method: 'HEAD', target, headers })).status);
+      });
+    },
+    greet(authorization, address) {
+      const key = hash(authorization, '/v2/');
+      return once({ repository: key, request: key }, async () => {
+        const headers = headersOf(authorization, address);
+        return rightOf((await client.ask({ method: 'GET', target: '/v2/', headers })).status);
+      });
+    },
+  };
+}
+
+/** The client's address lets an origin that trusts the pool slow down whoever guesses, instead of the whole pool. */
+export function headersOf(
+  authorization: string | undefined,
+  client: string | undefined,
+): Record<string, string> {
+  return {
+    ...(authorization === undefined ? {} : { authorization }),
+    ...(client === undefined ? {} : { 'x-forwarded-for': client }),
+  };
+}
+
+function rightOf(status: number): AskedRight {
+  if (status === 200 || status === 302 || status === 307) return 'allowed';
+  if (status === 401) return 'unauthenticated';
+  if (status === 403) return 'denied';
+  if (status === 404) return 'unknown';
+  throw new OriginUnavailable(`the origin answered ${status} where it should allow or refuse`);
+}
