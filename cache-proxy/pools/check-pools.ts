@@ -4,7 +4,7 @@ import { compileRepositoryGlob } from '../../core/auth/repository-glob.ts';
 import type { DocumentFault, DocumentPath, SourceDocument } from '../../core/document/document.ts';
 import { suggest } from '../../core/document/suggest.ts';
 import { type NginxValue, nginxValues, parseHostPort, parseOrigin } from '../nginx/grammar.ts';
-import { parsePoolSize, parseTimeWindow } from './pool-values.ts';
+import { defaultSlice, parsePoolSize, parseTimeWindow } from './pool-values.ts';
 import type { PoolEntry } from './pools-schema.ts';
 
 type Wrong = (path: DocumentPath, message: string, hint?: string) => void;
@@ -145,7 +145,11 @@ function checkPeers(pool: PoolEntry, pools: readonly PoolEntry[], wrong: Wrong):
           near === undefined ? undefined : `did you mean ${near}?`,
         );
       } else if (sliceOf(peer) !== slice) {
-        wrong([key, index], `"${name}" keeps layers in other pieces`, 'give both the same cache.slice');
+        wrong(
+          [key, index],
+          `"${name}" keeps layers in other pieces`,
+          'give both the same cache.slice (by itself it follows link.downMbps)',
+        );
       } else if (key === 'siblings' && pool.parents?.includes(name) === true) {
         wrong([key, index], `"${name}" is a parent as well`);
       }
@@ -184,12 +188,15 @@ function circleFrom(name: string, pools: readonly PoolEntry[]): string[] | undef
   return undefined;
 }
 
-function sliceOf({ cache }: PoolEntry): number | undefined {
-  return parsePoolSize(cache?.slice ?? '8m');
+function sliceOf({ cache, link }: PoolEntry): number {
+  return cache?.slice === undefined
+    ? defaultSlice(link?.downMbps ?? 1000)
+    : (parsePoolSize(cache.slice) ?? 0);
 }
 
-function checkLimits({ cache = {}, link = {}, nodes = {} }: PoolEntry, wrong: Wrong): void {
-  const slice = parsePoolSize(cache.slice ?? '8m') ?? 0;
+function checkLimits(pool: PoolEntry, wrong: Wrong): void {
+  const { cache = {}, link = {}, nodes = {} } = pool;
+  const slice = sliceOf(pool);
   if (slice < 64 * 1024 || slice > 256 * 1024 ** 2) {
     wrong(['cache', 'slice'], 'must be from 64k to 256m');
   }

@@ -153,7 +153,9 @@ const pool = {
         maxSize: size('How much it keeps; what was not asked for longest goes first. Default: 50g.'),
         minFree: size('How much of the disk it leaves free. Default: 2g.'),
         inactive: time('What nobody asked for so long goes. Default: 60d.'),
-        slice: size('Layers are fetched and kept in pieces of so much: 64k to 256m. Default: 8m.'),
+        slice: size(
+          'Layers are fetched and kept in pieces of so much: 64k to 256m. Default: 8m, less on a slow link (2m at 100 Mbit/s).',
+        ),
       },
     },
     link: {

@@ -9,7 +9,7 @@ import { UserError } from '../../core/user-error.ts';
 import { parseOrigin } from '../nginx/grammar.ts';
 import { checkPools, listenOf } from './check-pools.ts';
 import type { Credential, Origin, Pool, PoolPeer, Upstream } from './pool.ts';
-import { parsePoolSize, parsePoolTime, parseTimeWindow } from './pool-values.ts';
+import { defaultSlice, parsePoolSize, parsePoolTime, parseTimeWindow } from './pool-values.ts';
 import { type PoolEntry, poolsSchema, type UpstreamEntry } from './pools-schema.ts';
 
 const maxBytes = 4 * 1024 * 1024;
@@ -148,7 +148,7 @@ function toPool(entry: PoolEntry, entries: readonly PoolEntry[], folder: string)
       maxSize: bytesOf(cache.maxSize ?? '50g'),
       minFree: bytesOf(cache.minFree ?? '2g'),
       inactive: timeOf(cache.inactive ?? '60d'),
-      slice: bytesOf(cache.slice ?? '8m'),
+      slice: cache.slice === undefined ? defaultSlice(down / 1e6) : bytesOf(cache.slice),
     },
     link: {
       down,

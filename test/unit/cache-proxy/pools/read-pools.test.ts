@@ -89,6 +89,19 @@ describe('pools.yaml', () => {
     });
   });
 
+  it.each([
+    [10_000, 8192],
+    [400, 8192],
+    [200, 4096],
+    [100, 2048],
+    [25, 512],
+    [1, 512],
+  ])('keeps layers in pieces that a link of %d Mbit/s carries soon: %d KiB', (downMbps, kibibytes) => {
+    const [only] = readPools(small.replace('}}]', `}, link: {downMbps: ${downMbps}}}]`), '/etc/pools.yaml');
+
+    expect(only?.cache.slice).toBe(kibibytes * 1024);
+  });
+
   it('says everything in one unit, with paths from its own folder', () => {
     const [parent, child] = readPools(large, '/etc/pools.yaml');
 
