@@ -29,7 +29,11 @@ export function cacheSuite(under: EngineUnderTest): void {
 
     const warm = async (layerBytes?: number): Promise<TestContent> => {
       const image = await pushImage(test.origin.registry, layerBytes);
-      for (const path of [image.byTag, image.byDigest, image.blob]) await test.get(path);
+      for (const path of [image.byTag, image.byDigest, image.blob]) {
+        // The test before may have left the origin for away.
+        const pulled = async (): Promise<boolean> => (await test.get(path)).status === 200;
+        await waitFor(pulled, { what: path, timeoutMs: 60_000 });
+      }
       await waitFor(async () => (await test.engine.cache.coverage(image.layerDigest)).whole, {
         what: 'the layer in the cache',
         timeoutMs: 20_000,

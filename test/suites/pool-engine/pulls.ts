@@ -70,13 +70,12 @@ export function pullSuite(under: EngineUnderTest): void {
       test.origin.rule = () => ({ pauseBefore: 3 * slice, until: rest.until });
 
       const clients = await Promise.all([test.open(image.blob), test.open(image.blob)]);
-      const firsts = await Promise.all(clients.map((client) => once(client, 'data')));
+      const firsts = clients.map((client) => once(client, 'data'));
+      const bodies = clients.map((client) => buffer(client));
+      await Promise.all(firsts);
       rest.release();
 
-      const bodies = await Promise.all(clients.map((client) => buffer(client)));
-      for (const [at, body] of bodies.entries()) {
-        expectBytes(Buffer.concat([firsts[at]?.[0] as Buffer, body]), image.layer);
-      }
+      for (const body of await Promise.all(bodies)) expectBytes(body, image.layer);
     });
 
     describe('ranges', () => {
@@ -171,7 +170,8 @@ export function pullSuite(under: EngineUnderTest): void {
       const answer = await test.get(image.blob);
 
       expectBytes(answer.body, image.layer);
-      expect(test.origin.bodyBytes(image.layerDigest) - before).toBeLessThanOrEqual(3 * slice);
+      // Three were not sent; one more may have been on the line.
+      expect(test.origin.bodyBytes(image.layerDigest) - before).toBeLessThanOrEqual(4 * slice);
     });
 
     it.runIf(under.verifies)('wrong bytes of the origin are never served from the cache', async () => {
