@@ -146,6 +146,10 @@ export function pullSuite(under: EngineUnderTest): void {
       test.origin.rule = () => ({ pauseBefore: slice + 1000, until: rest.until });
       const leaving = await test.open(image.blob);
       await once(leaving, 'data');
+      await waitFor(() => test.origin.bodyBytes(image.layerDigest) > slice, {
+        what: 'the second piece on its way',
+        timeoutMs: 20_000,
+      });
 
       leaving.destroy();
       await once(leaving, 'close');

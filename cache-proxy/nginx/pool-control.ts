@@ -1,0 +1,267 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import { isDigest } from '../../oci/digest.ts';
+import { OciError, type OciErrorCode, toErrorBody } from '../../oci/errors.ts';
+import { isRepositoryName, isTag } from '../../oci/reference.ts';
+import type { AccessRequest, Gate, Verdict } from '../agent/gate.ts';
+import { acceptClass } from '../fetch/accept-class.ts';
+import { fetchBlob } from '../fetch/fetch-blob.ts';
+import { fetchManifest } from '../fetch/fetch-manifest.ts';
+import { OriginAway } from '../fetch/origin-link.ts';
+import { passedHeaders, passRequest } from '../fetch/pass-request.ts';
+import type { EngineLog } from '../pool-engine.ts';
+import type { PullRecord } from '../pull-record.ts';
+import type { PoolLinks } from './pool-links.ts';
+
+export interface PoolControlDeps {
+  readonly gate: Gate;
+  /** Those of the configuration in force. */
+  readonly links: () => PoolLinks;
+  readonly onRecord: (record: PullRecord) => void;
+  /** The registry says that it does not have this tag. */
+  readonly onMissingTag: (repository: string, tag: string) => void;
+  readonly log: EngineLog;
+}
+
+/**
+ * What nginx asks on its socket, which nobody else can reach: `/authz` who may have what, `/blob` and `/manifest` for what its cache does not hold,
+ * `/pass` for what is the registry's own business. nginx names registry, repository and reference in headers, from its own reading of the path.
+ */
+export function createPoolControl(deps: PoolControlDeps): Server {
+  const { log } = deps;
+  const server = createServer({ requestTimeout: 0, headersTimeout: 20_000 }, (request, response) => {
+    route(deps, request, response).catch((error: unknown) => {
+      if (error instanceof OriginAway) return refuse(response, 503, 'UNAVAILABLE', error.message);
+      if (!response.destroyed) log.error({ err: error }, 'a request of the proxy failed');
+      refuse(response, 503, 'UNAVAILABLE', 'the agent of the pool failed');
+    });
+  });
+  // Longer than nginx keeps an idle one, so that it never sends into a connection that is being closed.
+  server.keepAliveTimeout = 120_000;
+  server.maxRequestsPerSocket = 0;
+  return server;
+}
+
+async function route(
+  deps: PoolControlDeps,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const url = request.url ?? '';
+  if (url === '/authz') return answerAccess(deps.gate, request, response);
+  if (url === '/blob') return sendBlob(deps, request, response);
+  if (url === '/manifest') return sendManifest(deps, request, response);
+  if (url.startsWith('/pass/')) return pass(deps, request, response, url.slice('/pass'.length));
+  response.writeHead(404).end();
+}
+
+/**
+ * 204, or 403 with the status that the client gets: nginx takes every other answer for a failure. `X-Pool-Accept` comes along, as nginx sees only the
+ * first of several Accept headers.
+ */
+async function answerAccess(gate: Gate, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  request.resume();
+  const access = readAccess(request);
+  const verdict: Verdict = access === undefined ? { outcome: 'unknown' } : await gate.decide(access);
+  switch (verdict.outcome) {
+    case 'allowed':
+      response.writeHead(204, {
+        'x-pool-accept': acceptClass(request.headers.accept),
+        ...(verdict.prewarm ? { 'x-pool-prewarm': '1' } : {}),
+      });
+      break;
+    case 'unauthenticated':
+      response.writeHead(403, { 'x-pool-verdict': '401', 'x-pool-challenge': verdict.challenge });
+      break;
+    case 'denied':
+      response.writeHead(403, { 'x-pool-verdict': '403' });
+      break;
+    case 'unknown':
+      response.writeHead(403, { 'x-pool-verdict': '404' });
+      break;
+    case 'unavailable':
+      response.writeHead(403, {
+        'x-pool-verdict': '503',
+        'retry-after': String(Math.max(1, Math.ceil(verdict.retryAfter))),
+      });
+  }
+  response.end();
+}
+
+/** Undefined for what no registry can have. */
+function readAccess(request: IncomingMessage): AccessRequest | undefined {
+  const { authorization } = request.headers;
+  const repository = header(request, 'x-pool-repo') ?? '';
+  const digest = header(request, 'x-pool-digest');
+  const tag = header(request, 'x-pool-ref');
+  const ns = header(request, 'x-pool-ns');
+  const client = header(request, 'x-pool-client');
+  if (!isRepositoryName(repository)) return undefined;
+  const reference = digest === undefined ? (isTag(tag ?? '') ? { tag: tag ?? '' } : undefined) : { digest };
+  if (reference === undefined || (digest !== undefined && !isDigest(digest))) return undefined;
+  return {
+    repository,
+    reference,
+    kind: header(request, 'x-pool-kind') === 'blob' ? 'blob' : 'manifest',
+    ...(authorization === undefined ? {} : { authorization }),
+    ...(ns === undefined ? {} : { ns }),
+    ...(client === undefined ? {} : { client }),
+  };
+}
+
+async function sendBlob(
+  deps: PoolControlDeps,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const recorded = startRecord(deps, request, 'blob');
+  const { link, parents } = linkOf(deps, request);
+  const { range } = request.headers;
+  const answer = await fetchBlob(link, parents, {
+    repository: header(request, 'x-pool-repo') ?? '',
+    digest: header(request, 'x-pool-digest') ?? '',
+    ...(range === undefined ? {} : { range }),
+  }).catch((error: unknown) => {
+    recorded(503, 0);
+    throw error;
+  });
+  const { status, headers, body } = answer;
+  if (status === 416 || status >= 400) {
+    body.resume();
+    recorded(status, 0);
+    if (status === 416) response.writeHead(416).end();
+    else if (status === 403) refuse(response, 403, 'DENIED');
+    else if (status === 404) refuse(response, 404, 'BLOB_UNKNOWN');
+    else refuse(response, 503, 'UNAVAILABLE', `the registry answered ${status}`);
+    return;
+  }
+  let sent = 0;
+  body.on('data', (chunk: Buffer) => {
+    sent += chunk.length;
+  });
+  response.writeHead(status, headers);
+  try {
+    await pipeline(body, response);
+  } catch {
+    // The line broke, or nginx left: it sees the same, and keeps nothing of it.
+    response.destroy();
+  } finally {
+    recorded(status, sent);
+  }
+}
+
+async function sendManifest(
+  deps: PoolControlDeps,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const digest = header(request, 'x-pool-digest');
+  const tag = header(request, 'x-pool-ref');
+  const repository = header(request, 'x-pool-repo') ?? '';
+  const recorded = startRecord(deps, request, digest === undefined ? 'tag' : 'manifest');
+  const ifNoneMatch = request.headers['if-none-match'];
+  const answer = await fetchManifest(linkOf(deps, request).link, {
+    repository,
+    reference: digest ?? tag ?? '',
+    accept: acceptClass(request.headers.accept),
+    ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }),
+  }).catch((error: unknown) => {
+    recorded(503, 0);
+    throw error;
+  });
+  const { status, headers, body } = answer;
+  recorded(status, body.length);
+  if (status === 200 || status === 304) {
+    response.writeHead(status, {
+      ...headers,
+      ...(status === 200 ? { 'content-length': body.length } : {}),
+      // Kept, and old at once: every pull of a tag asks again. A digest's answer never changes.
+      ...(digest === undefined ? { 'x-accel-expires': '@1' } : {}),
+    });
+    response.end(body);
+    return;
+  }
+  if (status === 404 && tag !== undefined) {
+    const ns = header(request, 'x-pool-ns');
+    deps.onMissingTag(ns === undefined ? repository : `${ns}/${repository}`, tag);
+  }
+  if (status === 403) refuse(response, 403, 'DENIED');
+  else if (status === 404) refuse(response, 404, 'MANIFEST_UNKNOWN');
+  else refuse(response, 503, 'UNAVAILABLE', `the registry answered ${status}`);
+}
+
+async function pass(
+  deps: PoolControlDeps,
+  request: IncomingMessage,
+  response: ServerResponse,
+  path: string,
+): Promise<void> {
+  const { pool } = deps.links();
+  const client = header(request, 'x-pool-client');
+  const passing = {
+    path,
+    endpoint: pool.endpoint,
+    origins: pool.origin.urls,
+    ...(client === undefined ? {} : { client }),
+  };
+  const answer = await passRequest(linkOf(deps, request).link, request, passing);
+  response.writeHead(answer.status, passedHeaders(answer, passing));
+  try {
+    await pipeline(answer.body, response);
+  } catch {
+    response.destroy();
+  }
+}
+
+function linkOf(deps: PoolControlDeps, request: IncomingMessage): ReturnType<PoolLinks['of']> {
+  return deps.links().of(header(request, 'x-pool-ns'));
+}
+
+/** Of a fetch from a registry; the request of the client stands in nginx' log. */
+function startRecord(
+  { onRecord }: PoolControlDeps,
+  request: IncomingMessage,
+  kind: PullRecord['kind'],
+): (status: number, bytes: number) => void {
+  const started = performance.now();
+  const ns = header(request, 'x-pool-ns');
+  const digest = header(request, 'x-pool-digest');
+  const tag = header(request, 'x-pool-ref');
+  return (status, bytes) =>
+    onRecord({
+      time: Date.now(),
+      id: header(request, 'x-request-id') ?? '',
+      side: 'origin',
+      kind,
+      ...(ns === undefined ? {} : { ns }),
+      repository: header(request, 'x-pool-repo') ?? '',
+      ...(digest === undefined ? {} : { digest }),
+      ...(tag === undefined || digest !== undefined ? {} : { tag }),
+      method: 'GET',
+      status,
+      cache: status === 304 ? 'revalidated' : 'miss',
+      bytes,
+      seconds: (performance.now() - started) / 1000,
+      prewarm: header(request, 'x-pool-prewarm') === '1',
+    });
+}
+
+function header(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name];
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+function refuse(response: ServerResponse, status: number, code: OciErrorCode, message?: string): void {
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return;
+  }
+  const body = JSON.stringify(toErrorBody(new OciError(code, message === undefined ? {} : { message })));
+  response
+    .writeHead(status, {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+      ...(status === 503 ? { 'retry-after': '5' } : {}),
+    })
+    .end(body);
+}
