@@ -101,7 +101,8 @@ function judgePing({ endpoint }: PoolQuestion, { status, headers }: Answer, take
 
 function judgeHeader({ pool }: PoolQuestion, { headers }: Answer): ClientFinding[] {
   const what = 'pool';
-  const said = headers[poolHeader.toLowerCase()];
+  // The nearest one's is the last, where pools stand before pools.
+  const said = headers[poolHeader.toLowerCase()]?.toString().split(',').at(-1)?.trim();
   if (typeof said !== 'string') {
     return [
       {

@@ -7,6 +7,7 @@ import {
 } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { pipeline } from 'node:stream/promises';
+import { poolHeader } from '../pools/pool-header.ts';
 import { refuseAway } from './answer.ts';
 import type { Exchange } from './exchange.ts';
 import { answerTimeout, type UpstreamClient } from './upstream.ts';
@@ -161,7 +162,8 @@ export function rewritten(
   { endpoint, origins }: ForwardOptions,
 ): IncomingHttpHeaders {
   const { location, 'www-authenticate': challenge } = headers;
-  const changed = { ...headers };
+  // A pool before another one speaks for itself.
+  const { [poolHeader.toLowerCase()]: _other, ...changed } = headers;
   if (challenge !== undefined) {
     changed['www-authenticate'] = challenge.replace(/^(Bearer\s.*?realm=)"[^"]*"/i, `$1"${endpoint}/token"`);
   }

@@ -3,6 +3,7 @@ import { formatScope } from '../../oci/scope.ts';
 import type { Verdict } from '../agent/gate.ts';
 import type { PoolEngineDeps } from '../pool-engine.ts';
 import type { Pool } from '../pools/pool.ts';
+import { poolHeader } from '../pools/pool-header.ts';
 import { refuse, refuseVerdict } from './answer.ts';
 import { answerBlob, type BlobAnswerDeps, refuseFetch } from './blob-answer.ts';
 import type { BlobSource } from './blob-fetch.ts';
@@ -49,6 +50,7 @@ export function createRequestHandler(
     const configured = deps.configured();
     const target = readTarget(configured.pool, request.url ?? '');
     exchange.about = aboutOf(target);
+    response.setHeader(poolHeader, configured.pool.name);
     if (target.kind === 'agent') return forwardToAgent(exchange, deps.agentConnections, deps.agent);
     if (target.kind === 'unknown') return refuse(request, response, 'NAME_UNKNOWN');
     if (target.kind === 'pass') return forward(exchange, configured, target.path);

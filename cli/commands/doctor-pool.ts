@@ -67,7 +67,7 @@ export async function poolFindings(context: CliContext, flags: PoolDoctorFlags):
       })),
     );
   }
-  if (flags.pull !== undefined) findings.push(await pullFinding(facts, flags.pull, image));
+  if (flags.pull !== undefined) findings.push(await pullFinding(context.env, facts, flags.pull, image));
   else if (image === undefined) {
     findings.push({
       what: 'image',
@@ -164,6 +164,7 @@ const pullCommands: Readonly<Record<string, (image: string) => readonly string[]
 
 /** The one test that nothing can fool: a real pull, and what the pool counted meanwhile. */
 async function pullFinding(
+  env: CliContext['env'],
   { agent }: PoolFacts,
   program: string,
   image: ImageReference | undefined,
@@ -189,7 +190,11 @@ async function pullFinding(
   const { host, repository, tag, digest } = image;
   const name = `${host}/${repository}${digest === undefined ? `:${tag ?? 'latest'}` : `@${digest}`}`;
   const [executable = '', ...args] = command(name);
-  const { status, error, stderr } = spawnSync(executable, args, { encoding: 'utf8', timeout: 600_000 });
+  const { status, error, stderr } = spawnSync(executable, args, {
+    encoding: 'utf8',
+    timeout: 600_000,
+    env: { ...env },
+  });
   if (error !== undefined || status !== 0) {
     return { what, state: 'bad', text: `${name}: ${error?.message ?? stderr.trim().slice(-500)}` };
   }

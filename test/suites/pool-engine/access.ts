@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { poolHeader } from '../../../cache-proxy/pools/pool-header.ts';
 import { byHeader, testChallenge } from '../../helpers/pool-agent.ts';
 import {
   type EngineUnderTest,
@@ -54,6 +55,21 @@ export function accessSuite(under: EngineUnderTest): void {
         if (status === 401) expect(answer.headers['www-authenticate']).toBe(testChallenge);
         if (status === 503) expect(answer.headers['retry-after']).toBe('7');
       }
+    });
+
+    it('every answer says which pool it came through, so that nodes can tell', async () => {
+      const answers = [
+        await test.get(image.blob),
+        await test.get(image.byTag),
+        await test.get('/v2/'),
+        await test.get('/v2/team/none/manifests/none'),
+        await test.get(image.byDigest, { authorization: '' }),
+        await test.call('POST', `/v2/${image.repository}/blobs/uploads/`),
+      ];
+
+      expect(answers.map(({ headers }) => headers[poolHeader.toLowerCase()])).toEqual(
+        answers.map(() => test.pool.name),
+      );
     });
 
     it('the gate is told what the engine read from the path', async () => {
