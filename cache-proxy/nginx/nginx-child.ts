@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { UserError } from '../../core/user-error.ts';
 
@@ -58,18 +58,41 @@ export function noNginx(cause?: unknown): UserError {
   );
 }
 
-/** Ends an nginx that was started with this configuration by a process that is gone: it still holds the pool's address. */
-export async function endFormerNginx(pidFile: string, file: string): Promise<void> {
-  const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
-  if (!Number.isInteger(pid) || pid <= 1 || pid === process.pid) return;
-  const isOurs = async (): Promise<boolean> => {
-    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    return command.startsWith('nginx: master') && command.includes(file);
-  };
-  for (let round = 0; round < 100 && (await isOurs()); round += 1) {
-    // Gently first.
-    process.kill(pid, round < 80 ? 'SIGTERM' : 'SIGKILL');
+/**
+ * Ends what is left of an nginx that writes this log: started by a process that is gone, or workers whose master was killed. They still hold the
+ * pool's address. Only where the kernel tells of processes as Linux does.
+ */
+export async function endFormerNginx(logFile: string): Promise<void> {
+  for (let round = 0; round < 100; round += 1) {
+    const left = await nginxWriting(logFile);
+    if (left.length === 0) return;
+    for (const pid of left) endProcess(pid, round < 60 ? 'SIGTERM' : 'SIGKILL');
     await delay(100);
+  }
+}
+
+async function nginxWriting(logFile: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const name of await readdir('/proc').catch(() => [])) {
+    if (!/^[0-9]+$/.test(name)) continue;
+    const comm = await readFile(`/proc/${name}/comm`, 'utf8').catch(() => '');
+    if (comm.trim() !== 'nginx') continue;
+    for (const descriptor of await readdir(`/proc/${name}/fd`).catch(() => [])) {
+      const target = await readlink(`/proc/${name}/fd/${descriptor}`).catch(() => '');
+      if (target !== logFile) continue;
+      found.push(Number(name));
+      break;
+    }
+  }
+  return found;
+}
+
+function endProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    // It ended meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, chown, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -105,7 +105,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
       await delay(wait);
       if (closing) return;
       try {
-        await endFormerNginx(join(run, 'nginx.pid'), file);
+        await endFormerNginx(join(await realpath(pool.folder), 'error.log'));
         await start(generationIn(await readFile(file, 'utf8')));
         return;
       } catch (error) {
@@ -124,7 +124,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
     for (const each of former) each.close();
   };
   try {
-    await endFormerNginx(join(run, 'nginx.pid'), file);
+    await endFormerNginx(join(await realpath(pool.folder), 'error.log'));
     const generation = newGeneration();
     const config = textOf(pool, generation);
     await check(config);
