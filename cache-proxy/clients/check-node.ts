@@ -77,7 +77,20 @@ async function checkHosts(
     .map(([, double, single]) => (double ?? single ?? '').replace(/\/$/, ''))
     // Dragonfly on the node hands on to the pool what no peer has.
     .filter((url) => url !== dragonflyMirror);
-  if (asked[0] === endpoint) return { state: 'ok', text: `asks ${endpoint} for images of ${host}` };
+  if (asked[0] === endpoint) {
+    const hidden = (await readdir(join(root, folder, host)).catch(() => [])).filter((name) =>
+      name.endsWith('.crt'),
+    );
+    // With a hosts.toml containerd reads the certificates that stand in it, and no others.
+    if (hidden.length > 0 && !/^\s*ca\s*=/m.test(text.split(/^\s*\[/m)[0] ?? '')) {
+      const files = hidden.map((name) => `${folder}/${host}/${name}`).join(', ');
+      return {
+        state: 'note',
+        text: `asks ${endpoint} for images of ${host}, but no longer believes ${files} when the pool is away: set ca of the origin in pools.yaml and install again`,
+      };
+    }
+    return { state: 'ok', text: `asks ${endpoint} for images of ${host}` };
+  }
   const instead = asked[0] === undefined ? `${host} itself` : asked[0];
   return { state: 'bad', text: `${file} makes it ask ${instead}, and not ${endpoint} first` };
 }

@@ -17,7 +17,7 @@ export const dragonflyMirror = 'http://127.0.0.1:4001';
 export function containerdSetup(pool: ClientPool): ClientSetup {
   return {
     client: 'containerd',
-    files: pool.registries.flatMap((registry) => hostFiles(pool, registry)),
+    files: [...pool.registries.flatMap((registry) => hostFiles(pool, registry)), ...ownFiles(pool)],
     merges: [],
     notes: [
       [
@@ -55,6 +55,28 @@ function hostFiles(pool: ClientPool, registry: MirroredRegistry): ClientFile[] {
     { path: `${place}/hosts.toml`, content: lines.join('\n') },
     ...(pool.ca === undefined ? [] : [{ path: `${place}/${poolCa}`, content: pool.ca }]),
     ...(registry.ca === undefined ? [] : [{ path: `${place}/${ownCa}`, content: registry.ca }]),
+  ];
+}
+
+/** For images that are called by the pool's own name, as Docker's users do: what containerd does not know of it by itself. */
+function ownFiles(pool: ClientPool): ClientFile[] {
+  if (pool.ca === undefined && !pool.plain) return [];
+  const place = `${folder}/${pool.host}`;
+  const poolCa = `brickyard-pool-${pool.name}.pem`;
+  const lines = [
+    ...heading(pool, "images that are called by the pool's own name"),
+    `server = ${tomlText(pool.endpoint)}`,
+    ...(pool.ca === undefined ? [] : [`ca = ${tomlText(poolCa)}`]),
+    // Versions of containerd read the lines above only where there is a host, too (containerd/containerd#13212).
+    '',
+    `[host.${tomlText(pool.endpoint)}]`,
+    '  capabilities = ["pull", "resolve", "push"]',
+    ...(pool.ca === undefined ? [] : [`  ca = ${tomlText(poolCa)}`]),
+    '',
+  ];
+  return [
+    { path: `${place}/hosts.toml`, content: lines.join('\n') },
+    ...(pool.ca === undefined ? [] : [{ path: `${place}/${poolCa}`, content: pool.ca }]),
   ];
 }
 

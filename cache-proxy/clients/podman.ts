@@ -10,6 +10,8 @@ export function podmanSetup(pool: ClientPool): ClientSetup {
   const lines = [
     ...heading(pool, 'images of these registries come from the pool; from themselves when it is away'),
     ...pool.registries.flatMap((registry) => ['', ...table(pool, registry)]),
+    // For images that are called by the pool's own name.
+    ...(pool.plain ? ['', '[[registry]]', `location = ${tomlText(pool.host)}`, 'insecure = true'] : []),
     '',
   ];
   return {

@@ -136,6 +136,14 @@ describe('containerd with the hosts.toml files of a pool', () => {
     expect(stand.asked.some((url) => url.includes('/blobs/'))).toBe(true);
   });
 
+  it('pulls images that are called by the pool’s own name', async () => {
+    const { code, stderr } = await containerd.pull(`${pools.secure.host}/team/app:1`, hosts);
+
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(manifests()[0]).toBe('/v2/team/app/manifests/1');
+  });
+
   it('pulls images of an upstream through the pool', async () => {
     const { code } = await containerd.pull('hub.test/library/tool:1', hosts);
 
@@ -177,7 +185,7 @@ describe('Podman with the drop-in of a pool', () => {
       registries: Record<string, { Mirrors: { Location: string }[] }>;
     };
     const mirrors = Object.entries(registries)
-      .filter(([name]) => name !== 'search')
+      .filter(([name]) => name !== 'search' && name !== pools.plain.host)
       .map(([name, { Mirrors }]) => [name, Mirrors.map(({ Location }) => Location)]);
     expect(Object.fromEntries(mirrors)).toEqual({
       [`127.0.0.1:${origin.port}`]: [pools.plain.host],
@@ -188,8 +196,9 @@ describe('Podman with the drop-in of a pool', () => {
   it('pulls images of the origin through the pool, and of an upstream by its name in the path', async () => {
     const own = await podman('pull', `127.0.0.1:${origin.port}/team/app:1`);
     const upstream = await podman('pull', 'hub.test/library/tool:1');
+    const byName = await podman('pull', `${pools.plain.host}/team/app:1`);
 
-    expect([own.code, upstream.code], own.stderr + upstream.stderr).toEqual([0, 0]);
+    expect([own.code, upstream.code, byName.code], own.stderr + upstream.stderr).toEqual([0, 0, 0]);
     expect(manifests()).toEqual(
       expect.arrayContaining(['/v2/team/app/manifests/1', '/v2/hub.test/library/tool/manifests/1']),
     );

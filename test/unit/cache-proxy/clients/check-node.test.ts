@@ -55,6 +55,12 @@ describe('the files of a node', () => {
       'containerd: /etc/containerd/certs.d/docker.io/hosts.toml makes it ask docker.io itself',
     ],
     [
+      'certificates beside hosts.toml are no longer read',
+      'etc/containerd/certs.d/docker.io/ca.crt',
+      '',
+      'containerd: asks https://hz1.test for images of docker.io, but no longer believes /etc/containerd/certs.d/docker.io/ca.crt',
+    ],
+    [
       'another spelling of the port hides the file',
       'etc/containerd/certs.d/registry.test_5000_/hosts.toml',
       '',

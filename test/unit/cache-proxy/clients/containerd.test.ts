@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { ClientPool } from '../../../../cache-proxy/clients/client-setup.ts';
 import { containerdSetup } from '../../../../cache-proxy/clients/containerd.ts';
 import { makeClientPool, testPem } from '../../../helpers/client-pool.ts';
 
@@ -30,7 +31,9 @@ describe('the hosts.toml files of containerd', () => {
       registries: [{ host: 'registry.test', server: 'https://registry.test', kind: 'origin', ca: 'OWN' }],
     });
 
-    const [hosts, ...pems] = containerdSetup(pool).files;
+    const [hosts, ...pems] = containerdSetup(pool).files.filter(({ path }) =>
+      path.includes('/registry.test/'),
+    );
 
     expect(hosts?.content).toContain(
       'server = "https://registry.test"\nca = "brickyard-origin-hz1.pem"\n\n[host."https://hz1.test"]\n',
@@ -40,6 +43,22 @@ describe('the hosts.toml files of containerd', () => {
       { path: '/etc/containerd/certs.d/registry.test/brickyard-pool-hz1.pem', content: testPem },
       { path: '/etc/containerd/certs.d/registry.test/brickyard-origin-hz1.pem', content: 'OWN' },
     ]);
+  });
+
+  it('say how the pool itself is spoken to, for images that are called by its own name, where the system does not know', () => {
+    const own = '/etc/containerd/certs.d/hz1.test/';
+    const ownFiles = (pool: ClientPool) =>
+      containerdSetup(pool).files.filter(({ path }) => path.startsWith(own));
+
+    expect(ownFiles(makeClientPool())).toEqual([]);
+    expect(ownFiles(makeClientPool({ ca: testPem })).map(({ path }) => path)).toEqual([
+      `${own}hosts.toml`,
+      `${own}brickyard-pool-hz1.pem`,
+    ]);
+    const [plain] = ownFiles(makeClientPool({ endpoint: 'http://hz1.test', plain: true }));
+    expect(plain?.content).toContain(
+      '[host."http://hz1.test"]\n  capabilities = ["pull", "resolve", "push"]\n',
+    );
   });
 
   it('ask Dragonfly on the node before the pool where the pool has it', () => {

@@ -39,7 +39,8 @@ describe('the drop-in of Podman and CRI-O', () => {
 
     const tables = podmanSetup(pool).files[0]?.content.split('[[registry]]').slice(1) ?? [];
 
-    expect(tables.map((table) => table.match(/^insecure = true$/gm)?.length ?? 0)).toEqual([2, 1]);
+    expect(tables.map((table) => table.match(/^insecure = true$/gm)?.length ?? 0)).toEqual([2, 1, 1]);
+    expect(tables.at(-1)).toContain('location = "hz1.test"');
   });
 
   it('puts certificates where the name of the pool is looked up', () => {
