@@ -9,14 +9,14 @@ export type AskedRight = 'allowed' | 'unauthenticated' | 'denied' | 'unknown';
 
 /** For credentials that only the origin can judge: passwords, tokens that say nothing to us, and none at all. */
 export interface AskedRights {
-  /** May it be pulled? A yes holds for the repository, for 15 seconds. Errors: OriginUnavailable. */
+  /** May it be pulled? A yes holds for the repository, for ten seconds. Errors: OriginUnavailable. */
   ask(request: AccessRequest): Promise<AskedRight>;
   /** Is the credential good for anything? Errors: OriginUnavailable. */
   greet(authorization: string, client?: string): Promise<AskedRight>;
 }
 
-/** With ten seconds in which nginx keeps an answer, a right that was taken back is gone within thirty. */
-const yesMs = 15_000;
+/** With ten seconds in which nginx keeps an answer, a right that was taken back is gone within twenty. */
+const yesMs = 10_000;
 /** So that whoever guesses passwords does not guess at the origin's speed. */
 const noMs = 2_000;
 

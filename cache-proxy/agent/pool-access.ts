@@ -130,8 +130,8 @@ export function createPoolAccess(deps: PoolAccessDeps): PoolAccess {
   };
 }
 
-/** Only the engine reaches the agent's listener, and it says whom it asks for. */
-function addressOf(request: IncomingMessage): string | undefined {
-  const address = request.headers['x-pool-client'];
+/** Only the engine reaches the agent's listener, and it says whom it asks for; what a client wrote there itself it has replaced. */
+function addressOf({ headers }: IncomingMessage): string | undefined {
+  const address = headers['x-pool-client'] ?? headers['x-forwarded-for'];
   return typeof address === 'string' && isIP(address) !== 0 ? address : undefined;
 }

@@ -28,6 +28,11 @@ describe('a redirect to the store', () => {
     const head = await send(replicas.url, 'HEAD', `/v2/team/app/blobs/${digest}`);
 
     expect([get.status, head.status]).toEqual([307, 307]);
+    // A pool keeps what it fetches, so that it comes over the link once.
+    const pool = await send(replicas.url, 'GET', `/v2/team/app/blobs/${digest}`, {
+      headers: { 'x-pool-proxy': 'p1' },
+    });
+    expect([pool.status, pool.body.equals(large)]).toEqual([200, true]);
     const address = get.headers.location ?? '';
     expect(new URL(address).origin).toBe(ceph.endpoint);
     const whole = await fetch(address);

@@ -284,7 +284,7 @@ describe('the gate while the origin is away', () => {
     expect(await decide({ authorization, reference: { digest: layer }, kind: 'blob' })).toEqual(away);
   });
 
-  it('goes on after a restart, and with what is in a repository for longer than a day', async () => {
+  it('goes on after a restart, for as long as the grace', async () => {
     const { decide, tokenOf, layer, origin, restart, clock } = await setUp();
     const blob = { reference: { digest: layer }, kind: 'blob' } as const;
     const password = basic('alice', 'wonderland');
@@ -299,6 +299,20 @@ describe('the gate while the origin is away', () => {
     expect(await decide({ ...blob, authorization: password })).toEqual(allowed);
     clock.now += 2_000;
     expect(await decide({ ...blob, authorization: password })).toEqual(away);
+  });
+
+  it('goes on believing for longer than a day what is in a repository', async () => {
+    const { decide, layer, origin, clock } = await setUp();
+    const authorization = basic('alice', 'wonderland');
+    const blob = { authorization, reference: { digest: layer }, kind: 'blob' } as const;
+    await decide(blob);
+    clock.now += day - 60_000;
+    await decide({ authorization });
+
+    origin.state = 'away';
+    clock.now += 120_000;
+
+    expect(await decide(blob)).toEqual(allowed);
   });
 
   it('uses nothing that it remembers while the origin answers others', async () => {
