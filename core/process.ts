@@ -7,13 +7,19 @@ export interface Closable {
 
 /**
  * Resolves with the first of SIGINT, SIGTERM and SIGHUP. Somebody who presses Ctrl-C twice wants out: a second one ends the process when `hurry`
- * has resolved, at once without it, and a third one at once.
+ * has resolved, at once without it, and a third one at once. `reload`: what SIGHUP does instead, as daemons do.
  */
-export function untilSignal(hurry?: () => Promise<void>): Promise<NodeJS.Signals> {
+export function untilSignal(hurry?: () => Promise<void>, reload?: () => void): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let asked = 0;
     const exit = (): never => process.exit(130);
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    if (reload !== undefined) process.on('SIGHUP', reload);
+    const ends: readonly NodeJS.Signals[] = [
+      'SIGINT',
+      'SIGTERM',
+      ...(reload === undefined ? ['SIGHUP' as const] : []),
+    ];
+    for (const signal of ends) {
       process.on(signal, () => {
         asked += 1;
         if (asked === 1) resolve(signal);
