@@ -77,7 +77,7 @@ export function followOriginEvents(options: OriginEventsOptions): OriginEvents {
       }
       return undefined;
     } catch (error) {
-      say('it cannot be reached', { err: error });
+      say('it cannot be reached', { detail: error instanceof Error ? error.message : String(error) });
       return undefined;
     } finally {
       connected = false;

@@ -11,7 +11,7 @@ import type { EngineLog, Freed, PoolCache } from '../pool-engine.ts';
  * are not here whole cannot be checked.
  */
 export interface Scrubber {
-  /** Checks this one as soon as possible: somebody had wrong bytes. Once an hour at most for one digest; of more than a hundred that wait, none. */
+  /** Checks this one as soon as possible: somebody had wrong bytes. Once in ten minutes at most for one digest; of more than a hundred that wait, none. */
   report(digest: string): void;
   /** Reads one blob now. */
   check(digest: Digest): Promise<ScrubOutcome>;
@@ -46,7 +46,7 @@ export interface ScrubberDeps {
 /** Digests that one pass over the cache's entries finds. */
 const batch = 500;
 const maxReported = 100;
-const reportOnceMs = 3_600_000;
+const reportOnceMs = 600_000;
 /** Waits are made of pieces, so that what is reported need not wait for a slow round. */
 const longestWait = 1_000;
 

@@ -102,7 +102,7 @@ describe('checking cached blobs', () => {
     expect(readDigests).toEqual(digests.slice(2));
   });
 
-  it('checks what was reported at once, and not again within the hour', async () => {
+  it('checks what was reported at once, and not again at once', async () => {
     const { cache, purged } = cacheOf(new Map());
     const scrubber = start(cache);
     await vi.waitFor(() => expect(scrubber.status().roundEnded).toBeDefined());
