@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { CliContext } from '../context.ts';
 import { registerPoolClients } from './pool-clients.ts';
 import { registerPoolLs } from './pool-ls.ts';
+import { registerPoolPurge } from './pool-purge.ts';
 import { registerPoolRender } from './pool-render.ts';
 
 /** `pool`: the caching proxies of pools.yaml, and the nodes behind them. */
@@ -11,5 +12,6 @@ export function registerPool(program: Command, context: CliContext): void {
     .description('caching proxies for groups of nodes behind a slow or costly link');
   registerPoolLs(pool, context);
   registerPoolRender(pool, context);
+  registerPoolPurge(pool, context);
   registerPoolClients(pool, context);
 }

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { untilSignal } from '../../core/process.ts';
 import { UserError } from '../../core/user-error.ts';
@@ -13,19 +14,58 @@ const roles = ['registry', 'builder', 'worker'] as const satisfies readonly Serv
 interface ServeFlags {
   readonly config?: string;
   readonly insecureOpen?: boolean;
+  readonly pool?: string;
+  readonly pools?: string;
 }
 
-/** `brickyard serve [registry|builder|worker]…` */
+/** `brickyard serve [registry|builder|worker]…`, or `brickyard serve pool` */
 export function registerServe(program: Command, context: CliContext): void {
   program
     .command('serve')
-    .argument('[role...]', `what to run: ${roles.join(', ')}; default all of them`)
-    .description('run the registry, the git host and the builds')
+    .argument('[role...]', `what to run: ${roles.join(', ')}; default all of them. Or pool alone`)
+    .description('run the registry, the git host and the builds, or the caching proxy of a pool')
     .option('--config <file>', 'configuration file (default: brickyard.yaml, where there is one)')
     .option('--insecure-open', 'listen on any address without authentication: everybody may do everything')
+    .option('--pools <file>', 'serve pool: file of the pools (default: pools.yaml)')
+    .option('--pool <name>', 'serve pool: which of them (default: the only one)')
     .action(async (names: string[], flags: ServeFlags) => {
-      await serve(context, parseRoles(names), flags);
+      if (names.includes('pool')) await servePool(context, names, flags);
+      else await serve(context, parseRoles(names, flags), flags);
     });
+}
+
+/** Errors: UserError. */
+async function servePool(context: CliContext, names: readonly string[], flags: ServeFlags): Promise<void> {
+  if (names.length > 1) {
+    throw new UserError(
+      'a pool runs in a process of its own: start "brickyard serve pool" beside the others, on the machine that is near the nodes',
+      { exitCode: 2 },
+    );
+  }
+  const foreign = Object.entries({ '--config': flags.config, '--insecure-open': flags.insecureOpen });
+  const given = foreign.filter(([, value]) => value !== undefined).map(([name]) => name);
+  if (given.length > 0) {
+    throw new UserError(`serve pool takes --pools and --pool, not ${given.join(', ')}`, { exitCode: 2 });
+  }
+  // Only who runs a pool needs its code.
+  const { startPoolProcess } = await import('../serve/pool-process.ts');
+  const say = (line: string): void => context.stderr(`brickyard: ${line}\n`);
+  let reload = async (): Promise<void> => {};
+  const stopped = untilSignal(undefined, () => void reload()).then(() => {
+    say('stopping; a second Ctrl-C stops at once');
+  });
+  const process = await startPoolProcess({
+    file: resolve(context.cwd, flags.pools ?? 'pools.yaml'),
+    name: flags.pool,
+    env: context.env,
+    say,
+  });
+  reload = () => process.reload();
+  const { pool, url, agent } = process;
+  say(`the pool ${pool.name} (${pool.engine}) is listening on ${url}, its agent on http://${agent}`);
+  say(`it is in front of ${pool.origin.urls.join(', ')}, data in ${pool.folder}`);
+  await stopped;
+  await process.close();
 }
 
 async function serve(context: CliContext, wanted: readonly ServeRole[], flags: ServeFlags): Promise<void> {
@@ -85,13 +125,16 @@ async function machineRelay(
 }
 
 /** Errors: UserError. */
-function parseRoles(names: readonly string[]): readonly ServeRole[] {
+function parseRoles(names: readonly string[], flags: ServeFlags): readonly ServeRole[] {
+  if (flags.pool !== undefined || flags.pools !== undefined) {
+    throw new UserError('--pools and --pool are for "brickyard serve pool"', { exitCode: 2 });
+  }
   if (names.length === 0) return roles;
   return names.map((name) => {
     const role = roles.find((known) => known === name);
     if (role !== undefined) return role;
-    const text =
-      name === 'pool' ? 'the caching proxy is not part of this version' : `there is no role "${name}"`;
-    throw new UserError(`${text}; the roles are ${roles.join(', ')}`, { exitCode: 2 });
+    throw new UserError(`there is no role "${name}"; the roles are ${roles.join(', ')}, and pool alone`, {
+      exitCode: 2,
+    });
   });
 }
