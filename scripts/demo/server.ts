@@ -13,16 +13,24 @@ export interface DemoServer {
   readonly reused: boolean;
 }
 
+/** `env`: its environment. It listens at BRICKYARD_LISTEN, default 127.0.0.1:5000, and on another port where that is taken. */
+export interface DemoServerOptions {
+  readonly env?: NodeJS.ProcessEnv;
+}
+
 /** Finds the server of an earlier demo or starts one in the background; its words go to `server.log`. */
-export async function startDemoServer(folder: string): Promise<DemoServer> {
+export async function startDemoServer(
+  folder: string,
+  { env = process.env }: DemoServerOptions = {},
+): Promise<DemoServer> {
   const known = await findDemoServer(folder);
   if (known !== undefined) return known;
   mkdirSync(folder, { recursive: true });
   const logFile = join(folder, 'server.log');
-  const preferred = process.env['BRICKYARD_LISTEN'] ?? '127.0.0.1:5000';
+  const preferred = env['BRICKYARD_LISTEN'] ?? '127.0.0.1:5000';
   return (
-    (await start(folder, logFile, preferred)) ??
-    (await start(folder, logFile, '127.0.0.1:0')) ??
+    (await start(folder, { logFile, listen: preferred, env })) ??
+    (await start(folder, { logFile, listen: '127.0.0.1:0', env })) ??
     failed(logFile)
   );
 }
@@ -51,13 +59,16 @@ async function findDemoServer(folder: string): Promise<DemoServer | undefined> {
 }
 
 /** Undefined: it ended before it listened, e.g. because another program has the port. */
-async function start(folder: string, logFile: string, listen: string): Promise<DemoServer | undefined> {
+async function start(
+  folder: string,
+  { logFile, listen, env }: { logFile: string; listen: string; env: NodeJS.ProcessEnv },
+): Promise<DemoServer | undefined> {
   const log = openSync(logFile, 'w');
   const child = spawn(process.execPath, [join(root, 'bin/brickyard.js'), 'serve'], {
     cwd: folder,
     detached: true,
     stdio: ['ignore', log, log],
-    env: { ...process.env, BRICKYARD_LISTEN: listen, BRICKYARD_DATA: folder },
+    env: { ...env, BRICKYARD_LISTEN: listen, BRICKYARD_DATA: folder },
   });
   closeSync(log);
   let ended = false;

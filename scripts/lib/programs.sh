@@ -16,6 +16,8 @@ nsenter;util-linux;nsenter --version;machines of a pool as network namespaces
 tc;iproute2;tc -V;their slow link
 dockerd;docker.io;dockerd --version;the container engine
 docker;docker.io;docker --version;real client
+docker-compose;docker-compose;docker-compose version;deploy/ is read and started by it
+systemd-analyze;systemd;systemd-analyze --version;reads the units of deploy/
 podman;podman;podman --version;real client and second container engine
 containerd;containerd;containerd --version && ctr --version;real client, as Kubernetes has it
 buildah;buildah;buildah --version;real client

@@ -16,7 +16,7 @@
 #   BRICKYARD_CONFORMANCE_ONLY     legacy | new | minio: run only this one
 #   BRICKYARD_CONFORMANCE_STORE    files (default) | replicas: the same against three replicas over Ceph, each request at any of them
 #
-# `minio` is the object-store suite over MinIO, which Go builds (minutes, the first time).
+# `minio` is the object-store suite over MinIO, which Go builds (minutes, the first time), and what else needs a Go program.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -174,8 +174,8 @@ printf '%s\n' "$password" | node bin/brickyard.js user add conformance --passwor
 if [ -z "$only" ] || [ "$only" = legacy ]; then run_legacy; fi
 if [ -z "$only" ] || [ "$only" = new ]; then run_new; fi
 if { [ -z "$only" ] && [ "$store" = files ]; } || [ "$only" = minio ]; then
-  say '== object-store suite over MinIO'
-  node_modules/.bin/vitest run --config test/go/vitest.config.ts || failures+=('the object-store suite over MinIO')
+  say '== object-store suite over MinIO, and how Compose v2 reads deploy/'
+  node_modules/.bin/vitest run --config test/go/vitest.config.ts || failures+=('the object-store suite over MinIO, or how Compose v2 reads deploy/')
 fi
 
 say '== summary'

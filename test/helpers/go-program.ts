@@ -21,6 +21,11 @@ export const craneProgram: GoProgram = {
   path: 'github.com/google/go-containerregistry/cmd/crane',
   version: 'v0.20.6',
 };
+/** What Compose v2 reads its files with. */
+export const composeProgram: GoProgram = {
+  path: 'github.com/compose-spec/compose-go/v2/cmd',
+  version: 'v2.9.1',
+};
 
 /**
  * The program's file, built by Go's own client from its module proxy (minutes), or as an earlier call left it. Undefined: this machine has

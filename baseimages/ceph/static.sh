@@ -1,0 +1,9 @@
+#!/bin/sh
+# Runs once, when the level is made.
+set -eu
+apt-get install -y $PACKAGES
+# cron is there because of log rotation, which nobody needs in here; its installation gives crontab away.
+chmod g-s /usr/bin/crontab
+rm -rf /var/log/ceph
+# New volumes take over the owner of the folder that they are mounted on.
+install -d -o 10001 -g 10001 -m 0700 /var/lib/ceph-s3
