@@ -48,6 +48,7 @@ export function createIdleGuard(timeoutMs: number): IdleGuard {
   }
   function unwatch(socket: Socket, onTimeout: () => void): void {
     socket.removeListener('timeout', onTimeout);
-    socket.setTimeout(0);
+    // Behind the last byte of an answer Node has begun to count until it ends an unused connection; without that it would stand for ever.
+    if (socket.timeout === timeoutMs) socket.setTimeout(0);
   }
 }
