@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Gate } from './agent/gate.ts';
+import type { OriginHealth } from './agent/health.ts';
 import type { Pool } from './pools/pool.ts';
 import type { PullRecord } from './pull-record.ts';
 
@@ -25,6 +26,8 @@ export interface PoolEngineDeps {
   readonly gate: Gate;
   /** `host:port` of the agent's loopback listener, which answers `/v2/` and `/token` for clients and `/authz` for nginx. */
   readonly agent: string;
+  /** Whether the pool's own origin answers, shared with the gate: what one of them waited for in vain the other does not. Undefined: the engine finds out itself. */
+  readonly health?: OriginHealth | undefined;
   /** Every answered request, and every fetch from the origin, as soon as the engine knows of it. Never throws. */
   readonly onRecord: (record: PullRecord) => void;
   /** Static text and fields, as everywhere. */

@@ -123,6 +123,7 @@ export function fetchPieces(
     let position = start;
     for await (const chunk of answer as AsyncIterable<Buffer>) {
       count(chunk.length);
+      source.upstream.alive();
       position = await spread(chunk, position, size);
     }
   }

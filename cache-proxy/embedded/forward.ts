@@ -38,7 +38,7 @@ export async function forwardToOrigin(
   const reads = request.method === 'GET' || request.method === 'HEAD';
   try {
     const answer = await passRequest(exchange, new URL(path, base), {
-      agents: upstream.agents,
+      agents: upstream.passing,
       host: base.host,
       timeout: reads ? answerTimeout : writeTimeout,
     });
@@ -84,8 +84,12 @@ function passRequest(
   const { agents, host, timeout } = options;
   const secure = url.protocol === 'https:';
   const headers = endToEnd(request.headers);
+  // Whoever believes us must not believe what a client made up.
+  for (const name of Object.keys(headers))
+    if (/^(?:x-pool-|x-forwarded-|forwarded$)/.test(name)) delete headers[name];
   if (host !== undefined) headers['host'] = host;
   headers['x-forwarded-for'] = client;
+  headers['x-pool-client'] = client;
   return new Promise((resolve, reject) => {
     const onward = (secure ? requestHttps : requestHttp)(url, {
       method: request.method ?? 'GET',

@@ -68,8 +68,12 @@ export async function startEmbeddedEngine(pool: Pool, deps: PoolEngineDeps): Pro
     newId: createRequestIds(),
   });
   const idle = createIdleGuard(idleTimeout);
+  let closing: Promise<void> | undefined;
   const server = createListener(pool);
   server.on('request', (request, response) => {
+    // Those that were busy when nobody new was let in any more would stand until they time out.
+    if (closing !== undefined)
+      response.once('close', () => setImmediate(() => server.closeIdleConnections()));
     idle.watchBody(request);
     idle.watchResponse(response);
     handle(request, response);
@@ -85,7 +89,6 @@ export async function startEmbeddedEngine(pool: Pool, deps: PoolEngineDeps): Pro
     end();
     throw error;
   });
-  let closing: Promise<void> | undefined;
 
   return {
     kind: 'embedded',
@@ -129,8 +132,8 @@ export async function startEmbeddedEngine(pool: Pool, deps: PoolEngineDeps): Pro
   };
 }
 
-function configure(pool: Pool, { log }: PoolEngineDeps): Configured {
-  const origin = createUpstreamClient(pool.origin, log);
+function configure(pool: Pool, { log, health }: PoolEngineDeps): Configured {
+  const origin = createUpstreamClient(pool.origin, log, health);
   const upstreams = new Map(
     pool.upstreams.map((upstream) => [upstream.ns, createUpstreamClient(upstream, log)]),
   );

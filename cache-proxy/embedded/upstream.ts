@@ -26,6 +26,11 @@ export interface UpstreamRequest {
   readonly timeout?: number;
 }
 
+interface Connections {
+  readonly plain: HttpAgent;
+  readonly secure: HttpsAgent;
+}
+
 /** One registry that is fetched from: its replicas, the pool's account there, and whether it answers at all. */
 export interface UpstreamClient {
   readonly health: OriginHealth;
@@ -36,8 +41,10 @@ export interface UpstreamClient {
    * at once while the origin is known to be away.
    */
   fetch(message: UpstreamRequest): Promise<IncomingMessage>;
-  /** For what is passed through: connections with the same settings. */
-  readonly agents: { readonly plain: HttpAgent; readonly secure: HttpsAgent };
+  /** Some of an answer's body came: the line is busy, not dead. */
+  readonly alive: () => void;
+  /** Connections for what is passed through, so that slow pushes never stand in the way of fetches. */
+  readonly passing: Connections;
   /** Lets what is under way end, and then its connections. */
   retire(): void;
   close(): void;
@@ -48,16 +55,23 @@ export const answerTimeout = 2500;
 /** Without a byte in the middle of an answer. */
 const stallTimeout = 15_000;
 const maxRedirects = 5;
+/** While bytes of other answers came within so long, an answer may take up to `busyTimeout` to begin. */
+const busyWithin = 1000;
+const busyTimeout = 15_000;
 
-/** Errors: UserError for a file of certificates that cannot be read. */
-export function createUpstreamClient(origin: Origin, log: EngineLog): UpstreamClient {
+/** `shared`: somebody else's knowledge of the same registry, and his to end. Errors: UserError for a file of certificates that cannot be read. */
+export function createUpstreamClient(origin: Origin, log: EngineLog, shared?: OriginHealth): UpstreamClient {
   const bases = origin.urls.map((url) => new URL(url));
   const ca = origin.ca === undefined ? undefined : readCa(origin.ca);
-  const settings = { keepAlive: true, maxSockets: 64, scheduling: 'lifo' } as const;
-  const agents = {
-    plain: new HttpAgent(settings),
-    secure: new HttpsAgent({ ...settings, ...(ca === undefined ? {} : { ca }) }),
+  const connect = (): Connections => {
+    const settings = { keepAlive: true, maxSockets: 1024, scheduling: 'lifo' } as const;
+    return {
+      plain: new HttpAgent(settings),
+      secure: new HttpsAgent({ ...settings, ...(ca === undefined ? {} : { ca }) }),
+    };
   };
+  const [agents, passing] = [connect(), connect()];
+  const connections = [agents.plain, agents.secure, passing.plain, passing.secure];
   const { credential } = origin;
   const basic =
     credential === undefined
@@ -66,6 +80,7 @@ export function createUpstreamClient(origin: Origin, log: EngineLog): UpstreamCl
   const transport = createTransport({ timeoutMs: answerTimeout, ...(ca === undefined ? {} : { ca }) });
   const auths = bases.map((base) => createClientAuth(base, transport, credential));
   let current = 0;
+  let lastByte = Number.NEGATIVE_INFINITY;
   /** It has its own token service: Basic would only be refused. */
   let wantsToken = false;
 
@@ -118,7 +133,15 @@ export function createUpstreamClient(origin: Origin, log: EngineLog): UpstreamCl
       const start = secure ? requestHttps : requestHttp;
       const agent = secure ? agents.secure : agents.plain;
       const request = start(url, { method, headers, agent, timeout: stallTimeout });
-      const timer = setTimeout(() => request.destroy(new Error('no answer in time')), timeout);
+      const started = performance.now();
+      const onTime = (): void => {
+        // On a line that is full of other layers an answer takes its time, and that the origin lives can be seen.
+        const now = performance.now();
+        if (now - lastByte > busyWithin || now - started > busyTimeout)
+          request.destroy(new Error('no answer in time'));
+        else timer = setTimeout(onTime, busyWithin);
+      };
+      let timer = setTimeout(onTime, timeout);
       request.on('timeout', () => request.destroy(new Error('the answer stalled')));
       request.on('response', (response) => {
         clearTimeout(timer);
@@ -159,21 +182,22 @@ export function createUpstreamClient(origin: Origin, log: EngineLog): UpstreamCl
     throw new OriginAway(reason instanceof Error ? reason.message : 'no answer in time', { cause: reason });
   }
 
-  const health = createOriginHealth({
-    log,
-    async probe() {
-      // Any answer will do, but all of it: a line that breaks off after the head carries nothing.
-      const answer = await ask({ method: 'GET', path: '/v2/', scope: '', authorization: '' });
-      for await (const chunk of answer) void chunk;
-    },
-  });
+  const probe = async (): Promise<void> => {
+    // Any answer will do, but all of it: a line that breaks off after the head carries nothing.
+    const answer = await ask({ method: 'GET', path: '/v2/', scope: '', authorization: '' });
+    for await (const chunk of answer) void chunk;
+  };
+  const health = shared ?? createOriginHealth({ log, probe });
 
   return {
     health,
     get current() {
       return bases[current] as URL;
     },
-    agents,
+    passing,
+    alive() {
+      lastByte = performance.now();
+    },
     async fetch(message) {
       if (health.away) throw new OriginAway(health.snapshot().reason ?? 'the origin does not answer');
       try {
@@ -186,20 +210,19 @@ export function createUpstreamClient(origin: Origin, log: EngineLog): UpstreamCl
       }
     },
     retire() {
-      health.close();
+      if (shared === undefined) health.close();
       transport.close();
       // Without keep-alive a connection ends with what it is used for.
-      for (const agent of [agents.plain, agents.secure]) {
+      for (const agent of connections) {
         for (const sockets of Object.values(agent.freeSockets))
           for (const socket of sockets ?? []) socket.destroy();
         agent.on('free', (socket) => socket.destroy());
       }
     },
     close() {
-      health.close();
+      if (shared === undefined) health.close();
       transport.close();
-      agents.plain.destroy();
-      agents.secure.destroy();
+      for (const agent of connections) agent.destroy();
     },
   };
 }
