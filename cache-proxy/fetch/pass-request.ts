@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { bodyStream } from '../../core/http/body-stream.ts';
 import type { Answer } from '../../oci/client/transport.ts';
+import { poolHeader } from '../pools/pool-header.ts';
 import type { OriginLink } from './origin-link.ts';
 
 export interface Passing {
@@ -32,7 +33,14 @@ const hop = new Set([
 ]);
 
 /** What an answer may not bring: it would speak to nginx, or set cookies for everybody. */
-const kept = new Set(['connection', 'keep-alive', 'transfer-encoding', 'set-cookie']);
+const kept = new Set([
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'set-cookie',
+  // A pool before another one speaks for itself.
+  poolHeader.toLowerCase(),
+]);
 
 /** Hands a request on to the registry as the client made it. Errors: OriginAway. */
 export function passRequest(link: OriginLink, request: IncomingMessage, passing: Passing): Promise<Answer> {

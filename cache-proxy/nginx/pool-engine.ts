@@ -1,8 +1,7 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmod, chown, mkdir, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request, type Server } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -18,6 +17,7 @@ import { createPoolControl } from './pool-control.ts';
 import { createPoolLinks, type PoolLinks } from './pool-links.ts';
 import { parsePoolLine } from './pool-log.ts';
 import { renderNginx } from './render.ts';
+import { runFolder } from './run-folder.ts';
 
 /** How long nginx may take to start, or to work with another configuration. */
 const startMs = 30_000;
@@ -25,8 +25,6 @@ const startMs = 30_000;
 const drainMs = 60_000;
 /** Connections of a former configuration: pulls under way end on the old workers for as long. */
 const formerLinksMs = 15 * 60_000;
-/** bind(2): `sun_path` has 108 bytes. */
-const longestSocket = 100;
 
 /**
  * A pool whose bytes nginx carries: it answers from its cache, and asks this process on a socket of their own who may have what and for everything that
@@ -207,19 +205,6 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
       return closed;
     },
   };
-}
-
-/** Where the sockets are: in the pool's folder, or elsewhere when its path is too long for them. */
-export function runFolder({ folder }: Pick<Pool, 'folder'>): string {
-  const inside = join(folder, 'run');
-  if (
-    join(inside, controlSocket).length <= longestSocket &&
-    join(inside, internalSocket).length <= longestSocket
-  ) {
-    return inside;
-  }
-  const name = createHash('sha256').update(folder).digest('hex').slice(0, 16);
-  return join(tmpdir(), `brickyard-pool-${name}`);
 }
 
 function refuseWhatNeedsRestart(now: Pool, next: Pool): void {

@@ -1,5 +1,6 @@
 import { isRepositoryName } from '../../oci/reference.ts';
 import type { Pool } from '../pools/pool.ts';
+import { poolHeader } from '../pools/pool-header.ts';
 import { parseOrigin } from './grammar.ts';
 import { refusal } from './refusal.ts';
 import type { Directive } from './render.ts';
@@ -36,7 +37,7 @@ export function poolLocations(pool: Pool): Directive[] {
   // Possessive: a path that names a registry is about that, or about nothing.
   const repository =
     inPath.length === 0 ? repositoryName : `(?:(?:${inPath.map(escaped).join('|')})/)?+${repositoryName}`;
-  const name: Directive = ['add_header', `X-Brickyard-Pool ${pool.name} always`];
+  const name: Directive = ['add_header', `${poolHeader} ${pool.name} always`];
   const told: Directive[] = [name, ['add_header', 'X-Cache $upstream_cache_status always']];
   return [
     ['location', '= /v2/', [...toAgent('/v2/'), name]],
