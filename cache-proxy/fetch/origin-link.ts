@@ -1,8 +1,10 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { createOutbound } from '../../oci/client/outbound.ts';
 import { type ClientAuth, createClientAuth, parseChallenge } from '../../oci/client/token.ts';
 import { type Answer, createTransport, type Transport } from '../../oci/client/transport.ts';
+import { createOriginHealth, type OriginHealth } from '../agent/health.ts';
 import type { EngineLog } from '../pool-engine.ts';
 import type { Origin } from '../pools/pool.ts';
 
@@ -44,6 +46,8 @@ export interface OriginLinkOptions {
   readonly origin: Origin;
   /** Redirects may lead to private addresses: of the company's own registry, not of one on the internet. */
   readonly trusted: boolean;
+  /** What is known of this registry, where others ask it as well; not closed here. Undefined: it finds out itself. */
+  readonly health?: OriginHealth | undefined;
   readonly log: EngineLog;
 }
 
@@ -51,10 +55,8 @@ export interface OriginLinkOptions {
 const slowMs = 10_000;
 /** For what a client asks the registry itself. */
 const lookMs = 4_400;
-const probeEveryMs = 1_000;
 /** One that answers small questions and then fails again is left alone for so long. */
 const restMs = 5_000;
-const probeMs = 2_500;
 /** Without a byte in the middle of a body; then the rest is asked for anew. */
 const stallMs = 30_000;
 /** For whoever writes: assembling a large upload takes its time. */
@@ -62,7 +64,8 @@ const writeMs = 15 * 60_000;
 const maxRedirects = 4;
 
 /** Errors: those of reading `origin.ca`. */
-export function createOriginLink({ origin, trusted, log }: OriginLinkOptions): OriginLink {
+export function createOriginLink(options: OriginLinkOptions): OriginLink {
+  const { origin, trusted, log } = options;
   const urls = origin.urls.map((url) => new URL(url));
   const settings = {
     maxSockets: 1024,
@@ -78,44 +81,31 @@ export function createOriginLink({ origin, trusted, log }: OriginLinkOptions): O
   const signIns = new Map<URL, ClientAuth>();
   const followers = new Map<URL, { transport: Transport; may: (target: URL) => boolean }>();
   let preferred = 0;
-  let away = false;
-  let closed = false;
-  let timer: NodeJS.Timeout | undefined;
   let failures = 0;
   let restUntil = 0;
   let refusedAt = Number.NEGATIVE_INFINITY;
 
   const inOrder = (): URL[] => urls.map((_, index) => urls[(preferred + index) % urls.length] as URL);
 
-  const probe = async (replica: URL): Promise<boolean> => {
-    try {
-      const headers = basic === undefined ? {} : { authorization: basic };
-      const answer = await within(probeMs, send(reads, 'GET', new URL('/v2/', replica), headers));
-      answer.body.resume();
-      return true;
-    } catch {
-      return false;
-    }
+  const probe = async (replica: URL): Promise<void> => {
+    const headers = basic === undefined ? {} : { authorization: basic };
+    const answer = await send(reads, 'GET', new URL('/v2/', replica), headers);
+    answer.body.resume();
   };
-  const look = async (): Promise<void> => {
-    const answers = await Promise.all(urls.map(probe));
-    if (closed || !away) return;
-    if (answers.includes(true) && Date.now() >= restUntil) {
-      away = false;
-      log.info({ registry: urls[0]?.host }, 'the registry answers again');
-    } else {
-      timer = setTimeout(() => void look(), probeEveryMs);
-      timer.unref();
-    }
-  };
+  const health =
+    options.health ??
+    createOriginHealth({
+      log,
+      probe: async (signal) => {
+        const ended = once(signal, 'abort').then(() => Promise.reject(new Error('no answer in time')));
+        await Promise.race([Promise.any(urls.map(probe)), ended]);
+      },
+    });
+  const isAway = (): boolean => health.away || Date.now() < restUntil;
   const fail = (reason: string): OriginAway => {
-    if (!away && !closed) {
-      away = true;
-      failures += 1;
-      restUntil = failures > 1 ? Date.now() + restMs : 0;
-      log.warn({ registry: urls[0]?.host, reason }, 'the registry does not answer');
-      void look();
-    }
+    failures += 1;
+    if (failures > 1) restUntil = Date.now() + restMs;
+    health.failed(reason);
     return new OriginAway(reason);
   };
 
@@ -197,10 +187,10 @@ export function createOriginLink({ origin, trusted, log }: OriginLinkOptions): O
 
   return {
     get away() {
-      return away;
+      return isAway();
     },
     async fetch(request) {
-      if (away) throw new OriginAway('the registry is away');
+      if (isAway()) throw new OriginAway('the registry is away');
       const order = inOrder();
       let reason = '';
       let answered = false;
@@ -215,6 +205,7 @@ export function createOriginLink({ origin, trusted, log }: OriginLinkOptions): O
           if (answer.status < 500) {
             preferred = urls.indexOf(replica);
             failures = 0;
+            health.answered();
             return answer;
           }
           answer.body.resume();
@@ -227,7 +218,7 @@ export function createOriginLink({ origin, trusted, log }: OriginLinkOptions): O
       throw answered ? new OriginAway(reason) : fail(reason);
     },
     async pass({ method, path, headers, body }) {
-      if (away) throw new OriginAway('the registry is away');
+      if (isAway()) throw new OriginAway('the registry is away');
       let reason = '';
       for (const replica of inOrder()) {
         const url = new URL(path, replica);
@@ -245,8 +236,7 @@ export function createOriginLink({ origin, trusted, log }: OriginLinkOptions): O
       throw fail(reason);
     },
     close() {
-      closed = true;
-      clearTimeout(timer);
+      if (options.health === undefined) health.close();
       for (const transport of [reads, writes, ...[...followers.values()].map((each) => each.transport)]) {
         transport.close();
       }

@@ -6,7 +6,7 @@ import { isRepositoryName, isTag } from '../../oci/reference.ts';
 import type { AccessRequest, Gate, Verdict } from '../agent/gate.ts';
 import { acceptClass } from '../fetch/accept-class.ts';
 import { fetchBlob } from '../fetch/fetch-blob.ts';
-import { fetchManifest } from '../fetch/fetch-manifest.ts';
+import { fetchManifest, type ManifestAnswer } from '../fetch/fetch-manifest.ts';
 import { OriginAway } from '../fetch/origin-link.ts';
 import { passedHeaders, passRequest } from '../fetch/pass-request.ts';
 import type { EngineLog } from '../pool-engine.ts';
@@ -18,6 +18,8 @@ export interface PoolControlDeps {
   /** Those of the configuration in force. */
   readonly links: () => PoolLinks;
   readonly onRecord: (record: PullRecord) => void;
+  /** What the cache has of a tag that another client could take. `repository`: with `ns/` before it, as everywhere in the cache. */
+  readonly keptTag: (repository: string, tag: string, accept: string) => Promise<ManifestAnswer | undefined>;
   /** The registry says that it does not have this tag. */
   readonly onMissingTag: (repository: string, tag: string) => void;
   readonly log: EngineLog;
@@ -158,17 +160,34 @@ async function sendManifest(
   const digest = header(request, 'x-pool-digest');
   const tag = header(request, 'x-pool-ref');
   const repository = header(request, 'x-pool-repo') ?? '';
+  const ns = header(request, 'x-pool-ns');
+  const key = ns === undefined ? repository : `${ns}/${repository}`;
   const recorded = startRecord(deps, request, digest === undefined ? 'tag' : 'manifest');
   const ifNoneMatch = request.headers['if-none-match'];
-  const answer = await fetchManifest(linkOf(deps, request).link, {
-    repository,
-    reference: digest ?? tag ?? '',
-    accept: acceptClass(request.headers.accept),
-    ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }),
-  }).catch((error: unknown) => {
+  const accept = acceptClass(request.headers.accept);
+  let answer: ManifestAnswer;
+  try {
+    answer = await fetchManifest(linkOf(deps, request).link, {
+      repository,
+      reference: digest ?? tag ?? '',
+      accept,
+      ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }),
+    });
+  } catch (error) {
     recorded(503, 0);
-    throw error;
-  });
+    // With If-None-Match nginx has an answer of its own.
+    const kept =
+      tag === undefined || ifNoneMatch !== undefined ? undefined : await deps.keptTag(key, tag, accept);
+    if (kept === undefined) throw error;
+    response.writeHead(200, {
+      ...kept.headers,
+      'content-length': kept.body.length,
+      'x-accel-expires': '0',
+      'x-pool-stale': '1',
+    });
+    response.end(kept.body);
+    return;
+  }
   const { status, headers, body } = answer;
   recorded(status, body.length);
   if (status === 200 || status === 304) {
@@ -181,10 +200,7 @@ async function sendManifest(
     response.end(body);
     return;
   }
-  if (status === 404 && tag !== undefined) {
-    const ns = header(request, 'x-pool-ns');
-    deps.onMissingTag(ns === undefined ? repository : `${ns}/${repository}`, tag);
-  }
+  if (status === 404 && tag !== undefined) deps.onMissingTag(key, tag);
   if (status === 403) refuse(response, 403, 'DENIED');
   else if (status === 404) refuse(response, 404, 'MANIFEST_UNKNOWN');
   else refuse(response, 503, 'UNAVAILABLE', `the registry answered ${status}`);

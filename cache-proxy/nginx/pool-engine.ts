@@ -10,6 +10,7 @@ import { type LogTail, startLogTail } from '../agent/log-tail.ts';
 import type { PoolCache, PoolEngine, PoolEngineDeps } from '../pool-engine.ts';
 import type { Pool } from '../pools/pool.ts';
 import { checkNginx } from './check-nginx.ts';
+import { readKeptTag } from './kept-tag.ts';
 import { endFormerNginx, type NginxChild, noNginx, startNginxChild } from './nginx-child.ts';
 import { createNginxCache } from './pool-cache.ts';
 import { controlSocket, internalSocket, poolConfig } from './pool-config.ts';
@@ -35,7 +36,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
   const file = join(pool.folder, 'pool.conf');
   const run = runFolder(pool);
   let current = pool;
-  let links: PoolLinks = createPoolLinks(pool, log);
+  let links: PoolLinks = createPoolLinks(pool, deps);
   const former = new Set<PoolLinks>();
   let cache: PoolCache = createNginxCache({ folder: pool.cache.folder, slice: pool.cache.slice });
   let child: NginxChild | undefined;
@@ -71,6 +72,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
     gate: deps.gate,
     links: () => links,
     onRecord: deps.onRecord,
+    keptTag: (repository, tag, accept) => readKeptTag(current.cache.folder, { repository, tag, accept }),
     onMissingTag: (repository, tag) => {
       if (current.onOriginMissing === 'keep') return;
       // Else it would come back while the registry is away.
@@ -149,7 +151,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
     const config = textOf(next, generation);
     await check(config);
     const before = await readFile(file, 'utf8');
-    const nextLinks = createPoolLinks(next, log);
+    const nextLinks = createPoolLinks(next, deps);
     const formerLinks = links;
     await write(config);
     links = nextLinks;

@@ -1,6 +1,6 @@
 import { createOriginLink, OriginAway, type OriginLink } from '../fetch/origin-link.ts';
 import { createParentPools, type ParentPools } from '../fetch/parent-pools.ts';
-import type { EngineLog } from '../pool-engine.ts';
+import type { PoolEngineDeps } from '../pool-engine.ts';
 import type { Pool } from '../pools/pool.ts';
 
 /** Whom a pool fetches from. */
@@ -12,9 +12,12 @@ export interface PoolLinks {
 }
 
 /** Errors: those of reading certificates. */
-export function createPoolLinks(pool: Pool, log: EngineLog): PoolLinks {
+export function createPoolLinks(
+  pool: Pool,
+  { log, health }: Pick<PoolEngineDeps, 'log' | 'health'>,
+): PoolLinks {
   const own = {
-    link: createOriginLink({ origin: pool.origin, trusted: true, log }),
+    link: createOriginLink({ origin: pool.origin, trusted: true, log, health }),
     parents: createParentPools(pool),
   };
   const others = new Map(

@@ -168,6 +168,7 @@ function fetched(what: 'blob' | 'manifest', range: string): Directive[] {
     ['proxy_pass', 'http://pool_control$pool_to'],
     ...named,
     ['proxy_set_header', 'Authorization ""'],
+    ['proxy_hide_header', 'X-Pool-Stale'],
     ['proxy_set_header', `Range ${range}`],
     ['proxy_connect_timeout', '2s'],
     ['proxy_read_timeout', '65s'],

@@ -7,7 +7,7 @@ import type { PullRecord } from '../pull-record.ts';
 export const poolLogFormat =
   'pool escape=json \'{"time":$msec,"id":"$request_id","kind":"$pool_kind","ns":"$pool_ns","repository":"$pool_repo","digest":"$pool_digest",' +
   '"tag":"$pool_ref","method":"$request_method","status":$status,"cache":"$upstream_cache_status","bytes":$body_bytes_sent,' +
-  '"seconds":$request_time,"first":"$upstream_header_time","client":"$remote_addr","prewarm":"$pool_prewarm"}\'';
+  '"seconds":$request_time,"stale":"$upstream_http_x_pool_stale","first":"$upstream_header_time","client":"$remote_addr","prewarm":"$pool_prewarm"}\'';
 
 const kinds = ['blob', 'manifest', 'tag', 'other'] as const;
 
@@ -51,7 +51,7 @@ export function parsePoolLine(line: string): PullRecord | undefined {
     ...(present as Partial<PullRecord>),
     method: text('method') ?? '',
     status: number('status'),
-    cache: cacheWords.get(text('cache') ?? '') ?? 'bypass',
+    cache: text('stale') === '1' ? 'stale' : (cacheWords.get(text('cache') ?? '') ?? 'bypass'),
     bytes: number('bytes'),
     seconds: number('seconds'),
     prewarm,

@@ -5,6 +5,7 @@ import { startNginxEngine } from '../../../cache-proxy/nginx/pool-engine.ts';
 import type { PoolEngine } from '../../../cache-proxy/pool-engine.ts';
 import type { Pool } from '../../../cache-proxy/pools/pool.ts';
 import type { PullRecord } from '../../../cache-proxy/pull-record.ts';
+import { mediaTypes } from '../../../oci/media-types.ts';
 import { freePort } from '../../helpers/free-port.ts';
 import { makePool } from '../../helpers/pool.ts';
 import { byHeader, startPoolAgent, type TestPoolAgent } from '../../helpers/pool-agent.ts';
@@ -137,6 +138,36 @@ describe('a pool of several proxies', () => {
 
     await second.close();
     for (const image of images) expectBytes((await get(first, image.blob)).body, image.layer);
+  });
+});
+
+describe('a tag that another client pulled', () => {
+  it('is served while the origin is away, where it is of a kind that this one takes', async () => {
+    const engine = await start('kinds');
+    const image = await pushImage(origin.registry, slice);
+    const { ociIndex, ociManifest, dockerManifest } = mediaTypes;
+    await get(engine, image.byTag, { accept: `${ociIndex}, ${ociManifest}` });
+    origin.rule = () => ({ status: 503 });
+    try {
+      const answers = await Promise.all(
+        [ociManifest, '*/*', dockerManifest].map((accept) => get(engine, image.byTag, { accept })),
+      );
+
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 503]);
+      for (const { body, headers } of answers.slice(0, 2)) {
+        expectBytes(body, image.manifest);
+        expect(headers['docker-content-digest']).toBe(image.manifestDigest);
+        expect(headers).not.toHaveProperty('x-pool-stale');
+      }
+      await waitFor(
+        () => records.filter(({ cache, tag }) => cache === 'stale' && tag === 'v1').length === 2,
+        {
+          what: 'stale answers in the records',
+        },
+      );
+    } finally {
+      origin.rule = undefined;
+    }
   });
 });
 
