@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { hash } from 'bcryptjs';
@@ -60,6 +61,7 @@ export async function startOrigin(lab: NetworkLab, folder: string): Promise<Benc
         { repositories: '**', users: [pool.username], actions: ['pull'] },
         { repositories: 'team/**', users: [node.username], actions: ['pull'] },
       ]),
+      BRICKYARD_REGISTRY_POOLS_ACCOUNTS: pool.username,
       BRICKYARD_LOG_ACCESS: 'true',
     },
   });
@@ -70,7 +72,7 @@ export async function startOrigin(lab: NetworkLab, folder: string): Promise<Benc
   const text = (): Promise<string> => readFile(log, 'utf8').catch(() => '');
   await waitFor(async () => (await text()).includes('listening on'), {
     what: 'the origin',
-    gaveUp: () => (ended ? `it ended; its log is ${log}` : undefined),
+    gaveUp: () => (ended ? `it ended:\n${readFileSync(log, 'utf8').slice(-4000)}` : undefined),
   });
   let read = 0;
   return {
