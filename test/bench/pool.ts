@@ -5,7 +5,7 @@ import { poolBench, sideNames } from './pool/bench.ts';
 import { benchPrewarmLoss, prewarmLossTable } from './pool/prewarm-loss.ts';
 import { poolReport } from './pool/report.ts';
 
-// `npm run bench:pool [-- --only herd,prewarm --rounds N --pairs N --sides nginx,embedded,… --clients readers,skopeo --nodes N --link MBIT --slice SIZE --quick]`: an image that
+// `npm run bench:pool [-- --only herd,prewarm --rounds N --pairs N --sides nginx,embedded,… --clients readers,skopeo --nodes N --link MBIT --slice SIZE --layers MB,… --quick]`: an image that
 // ten nodes pull at once over a slow link, through our pool and its peers. Needs root: it makes network namespaces, and removes
 // them whatever happens. `--quick`: 50 MB instead of 500, one round, our engines and no peers unless `--sides` names them.
 const { values } = parseArgs({
@@ -19,6 +19,7 @@ const { values } = parseArgs({
     link: { type: 'string', default: '100' },
     'node-link': { type: 'string', default: '1000' },
     slice: { type: 'string' },
+    layers: { type: 'string' },
     quick: { type: 'boolean', default: false },
   },
 });
@@ -47,7 +48,7 @@ try {
       pairs,
       sides,
       nodes: Number(values.nodes),
-      layerBytes: quick ? [30e6, 10e6, 10e6] : [300e6, 100e6, 100e6],
+      layerBytes: megabytes(values.layers ?? (quick ? '30,10,10' : '300,100,100')),
       rounds: Number(values.rounds ?? (quick ? 1 : 3)),
       clients: values.clients.split(',').filter((name) => name === 'readers' || name === 'skopeo'),
       ...(values.slice === undefined ? {} : { slice: values.slice }),
@@ -56,7 +57,7 @@ try {
   }
   if (selected.has('prewarm')) {
     const engines = sides.filter((name) => name === 'nginx' || name === 'embedded');
-    const layerBytes = quick ? [30e6, 10e6, 10e6] : [120e6, 40e6, 40e6];
+    const layerBytes = megabytes(values.layers ?? (quick ? '30,10,10' : '120,40,40'));
     console.log(`\n${prewarmLossTable(await benchPrewarmLoss({ ...common, pairs, engines, layerBytes }))}`);
   }
 } catch (error) {
@@ -66,4 +67,8 @@ try {
   process.exitCode = 130;
 } finally {
   await rm(scratch, { recursive: true, force: true });
+}
+
+function megabytes(text: string): number[] {
+  return text.split(',').map((each) => Number(each) * 1e6);
 }

@@ -131,9 +131,9 @@ async function tell(
   options.interrupted.throwIfAborted();
   options.say(`${what}, ${kind} …`);
   const observation = await observePull(running, context, kind);
-  const { herd, lastSeconds, linkBytes, layerRequests } = observation;
+  const { herd, lastSeconds, linkBytes, layerRequests, cpuSeconds } = observation;
   options.say(
-    `  last node ${lastSeconds.toFixed(2)} s, ${(linkBytes / 1e6).toFixed(1)} MB over the link, ${layerRequests} requests for layers`,
+    `  last node ${lastSeconds.toFixed(2)} s, ${(linkBytes / 1e6).toFixed(1)} MB over the link, ${layerRequests} requests for layers, proxy ${cpuSeconds.toFixed(2)} s of CPU`,
   );
   for (const failure of herd.failures) options.say(`  ${failure}`);
   if (herd.failures.length > 0) options.say(running.output());
