@@ -40,6 +40,8 @@ interface Stored {
 
 const maxCredentials = 10_000;
 const maxRepositories = 500;
+/** Of all credentials together: what is written anew at each change stays below 10 MiB. */
+const maxGrants = 100_000;
 /** Guesses that may wait for their hash; each takes a thread of the pool that files need as well. */
 const maxHashing = 32;
 const writeMs = 5_000;
@@ -49,7 +51,11 @@ const anywhere = '*';
 export function createGrants({ file, log, grace, cost = 16_384, now = Date.now }: GrantsDeps): Grants {
   const stored = load(file, log);
   const salt = stored?.salt ?? randomBytes(16).toString('base64');
-  const byId = new LRUCache<string, Map<string, number>>({ max: maxCredentials });
+  const byId = new LRUCache<string, Map<string, number>>({
+    max: maxCredentials,
+    maxSize: maxGrants,
+    sizeCalculation: (repositories) => repositories.size + 1,
+  });
   for (const [id, repositories] of stored?.grants ?? []) byId.set(id, new Map(repositories));
   /** The slow hash of those who came lately, by a quick one that means nothing outside of this process. */
   const ids = new LRUCache<string, Promise<string>>({ max: maxCredentials });
@@ -100,7 +106,9 @@ export function createGrants({ file, log, grace, cost = 16_384, now = Date.now }
     async remember(credential, repositories) {
       const id = await idOf(credential);
       const known = byId.get(id) ?? new Map<string, number>();
+      let news = false;
       for (const name of [anywhere, ...repositories]) {
+        news ||= now() - (known.get(name) ?? 0) > grace / 100;
         known.delete(name);
         known.set(name, now());
       }
@@ -109,7 +117,8 @@ export function createGrants({ file, log, grace, cost = 16_384, now = Date.now }
         known.delete(name);
       }
       byId.set(id, known);
-      changed();
+      // Each pull grants again what is granted: that a hundredth of the grace is missing on disk does no harm.
+      if (news) changed();
     },
     async forget(credential, repositories) {
       const id = await idOf(credential);

@@ -110,7 +110,9 @@ export function createUpstreamClient(origin: Origin, log: EngineLog, shared?: Or
   ): Promise<IncomingMessage> {
     let target = new URL(message.path, base);
     for (let hop = 0; ; hop += 1) {
-      const headers: Record<string, string> = { 'user-agent': 'brickyard-pool', ...message.headers };
+      // An origin without accounts knows us by the second one alone, and then does not redirect us to its store.
+      const own = { 'user-agent': 'brickyard-pool', 'x-pool-proxy': '1' };
+      const headers: Record<string, string> = { ...own, ...message.headers };
       if (authorization !== undefined && target.origin === base.origin)
         headers['authorization'] = authorization;
       const answer = await exchange(message.method, target, headers, timeout);

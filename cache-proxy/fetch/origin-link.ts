@@ -253,7 +253,9 @@ async function send(
   url: URL,
   headers: Readonly<Record<string, string>>,
 ): Promise<Answer> {
-  const message = { method, url, headers: { 'user-agent': 'brickyard-pool', ...headers } };
+  // An origin without accounts knows us by this alone, and then does not redirect us to its store.
+  const own = { 'user-agent': 'brickyard-pool', 'x-pool-proxy': '1' };
+  const message = { method, url, headers: { ...own, ...headers } };
   try {
     return await transport.send(message);
   } catch (error) {

@@ -150,6 +150,8 @@ export async function createAccessFixture(options: AccessFixtureOptions = {}) {
 
   return {
     clock,
+    /** Where the pool keeps what it remembers. */
+    folder: join(folder, 'agent'),
     users,
     rules,
     origin,

@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { LightMyRequestResponse } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type AccessFixture, basic, createAccessFixture } from './access-fixture.ts';
@@ -141,6 +143,28 @@ describe('/token of a pool', () => {
     fixture.origin.state = 'busy';
 
     expect((await fetchToken(alice)).statusCode).toBe(503);
+  });
+
+  it('keeps no password and no token on disk, and shows nobody else what it keeps', async () => {
+    const form = {
+      grant_type: 'password',
+      username: 'alice',
+      password: 'wonderland',
+      access_type: 'offline',
+    };
+    const answers = [await fetchToken(alice), await postToken(form)];
+    await fixture.decide({ authorization: alice, reference: { digest: fixture.layer }, kind: 'blob' });
+
+    fixture.restart();
+
+    const names = readdirSync(fixture.folder);
+    expect(names.sort()).toEqual(['grants.json', 'memberships', 'origin.json', 'token-key.pem']);
+    const secrets = ['wonderland', alice.slice(6), ...answers.map((answer) => bearer(answer).slice(7))];
+    for (const name of names) {
+      const path = join(fixture.folder, name);
+      expect([name, statSync(path).mode & 0o777]).toEqual([name, 0o600]);
+      for (const secret of secrets) expect(readFileSync(path, 'utf8')).not.toContain(secret);
+    }
   });
 
   it('wants tokens of its own changed once the origin is back', async () => {
