@@ -16,6 +16,8 @@ export interface PoolRuntime {
   readonly agent: string;
   /** System user of the worker processes where nginx is started as root. */
   readonly user?: string;
+  /** How many files a worker may have open; default: what the process that starts nginx may. */
+  readonly openFiles?: number;
   /** Of this configuration, which nginx answers with on `internal.sock`: so that it can be told when it is in force. */
   readonly generation: string;
 }
@@ -30,7 +32,9 @@ export function poolConfig(pool: Pool, runtime: PoolRuntime): Directive[] {
   return [
     ...(runtime.user === undefined ? [] : ([['user', runtime.user]] as const)),
     ['worker_processes', 'auto'],
-    ['worker_rlimit_nofile', '32768'],
+    ...(runtime.openFiles === undefined
+      ? []
+      : ([['worker_rlimit_nofile', String(runtime.openFiles)]] as const)),
     ['pid', `${run}/nginx.pid`],
     ['error_log', `${pool.folder}/error.log warn`],
     // Pulls under way end on the old workers after a reload.

@@ -46,6 +46,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
   await mkdir(run, { recursive: true, mode: 0o700 });
   await mkdir(pool.cache.folder, { recursive: true, mode: 0o700 });
   const user = await workerUser(pool.folder, [run, pool.cache.folder]);
+  const openFiles = await openFilesLimit();
 
   const textOf = (next: Pool, generation: string): string =>
     renderNginx(
@@ -54,6 +55,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
         agent: deps.agent,
         generation,
         ...(user === undefined ? {} : { user: user.name }),
+        ...(openFiles === undefined ? {} : { openFiles }),
       }),
       ['Made by `brickyard serve pool` from pools.yaml: change that, not this file.'],
     );
@@ -238,6 +240,13 @@ async function workerUser(
     );
   }
   return { name, uid, gid };
+}
+
+/** Each pull has a connection and a file open. As many as may be without asking for more; undefined where the kernel does not tell. */
+async function openFilesLimit(): Promise<number | undefined> {
+  const limits = await readFile('/proc/self/limits', 'utf8').catch(() => '');
+  const hard = /^Max open files +\S+ +([0-9]+)/m.exec(limits)?.[1];
+  return hard === undefined ? undefined : Math.min(Number(hard), 65_536);
 }
 
 async function listenOn(

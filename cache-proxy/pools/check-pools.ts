@@ -130,6 +130,11 @@ function checkOrigins(pool: PoolEntry, wrong: Wrong): void {
 
 function checkPeers(pool: PoolEntry, pools: readonly PoolEntry[], wrong: Wrong): void {
   const slice = sliceOf(pool);
+  if (pool.engine === 'embedded') {
+    for (const key of ['parents', 'siblings', 'shards'] as const) {
+      if (pool[key] !== undefined) wrong([key], 'needs engine: nginx: the embedded one asks no other proxy');
+    }
+  }
   for (const key of ['parents', 'siblings'] as const) {
     for (const [index, name] of (pool[key] ?? []).entries()) {
       const peer = pools.find((each) => each.name === name);

@@ -1,16 +1,21 @@
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { request } from 'node:https';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startNginxEngine } from '../../../cache-proxy/nginx/pool-engine.ts';
 import type { PoolEngine } from '../../../cache-proxy/pool-engine.ts';
 import type { Pool } from '../../../cache-proxy/pools/pool.ts';
 import type { PullRecord } from '../../../cache-proxy/pull-record.ts';
 import { mediaTypes } from '../../../oci/media-types.ts';
+import { requirePrograms } from '../../helpers/dockerd.ts';
 import { freePort } from '../../helpers/free-port.ts';
 import { makePool } from '../../helpers/pool.ts';
 import { byHeader, startPoolAgent, type TestPoolAgent } from '../../helpers/pool-agent.ts';
 import { type PoolOrigin, startPoolOrigin } from '../../helpers/pool-origin.ts';
-import { waitFor } from '../../helpers/process.ts';
+import { runOk, waitFor } from '../../helpers/process.ts';
 import { type HttpAnswer, send } from '../../helpers/raw-http.ts';
 import { createTempDirectory, type TempDirectory } from '../../helpers/temp.ts';
 import {
@@ -168,6 +173,29 @@ describe('a tag that another client pulled', () => {
     } finally {
       origin.rule = undefined;
     }
+  });
+});
+
+describe('a pool with a certificate', () => {
+  it('speaks TLS to its nodes', async () => {
+    await requirePrograms(['openssl']);
+    const [key, certificate] = [join(folder.path, 'key.pem'), join(folder.path, 'cert.pem')];
+    const names = ['-subj', '/CN=pool', '-addext', 'subjectAltName=IP:127.0.0.1'];
+    const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+    await runOk('openssl', ['req', '-x509', ...kind, ...names, '-keyout', key, '-out', certificate]);
+    const engine = await start('secure', { tls: { certificate, key } });
+    const image = await pushImage(origin.registry, 2 * slice);
+
+    const asked = request(`${engine.url}${image.blob}`, {
+      ca: await readFile(certificate),
+      headers: { authorization: 'Bearer alice' },
+      agent: false,
+    });
+    asked.end();
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+
+    expect(engine.url).toMatch(/^https:/);
+    expectBytes(await buffer(answer), image.layer);
   });
 });
 

@@ -24,7 +24,7 @@ pools:
     tls: { cert: /etc/pool/tls.crt, key: /etc/pool/tls.key }
     folder: /var/lib/pool
     agent: { listen: "127.0.0.1:6000" }
-    engine: embedded
+    engine: nginx
     origin:
       urls: [https://reg-a.example:8443, https://reg-b.example]
       names: [registry.example]
@@ -229,6 +229,11 @@ describe('pools.yaml', () => {
       'shards of two schemes',
       pool('shards: ["http://127.0.0.1:1", "https://127.0.0.1:2"]'),
       'all shards speak TLS',
+    ],
+    [
+      'shards of an engine that asks no other proxy',
+      pool('engine: embedded, shards: ["http://127.0.0.1:1", "http://127.0.0.1:2"]'),
+      'needs engine: nginx',
     ],
   ])('refuses %s', (_what, text, message) => {
     const faults = faultsOf(text);
