@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -7,7 +7,11 @@ import { checkNode } from '../../cache-proxy/clients/check-node.ts';
 import { findClientCertificates } from '../../cache-proxy/clients/client-certificates.ts';
 import { clientPool } from '../../cache-proxy/clients/client-pool.ts';
 import { readRecord } from '../../cache-proxy/clients/install-record.ts';
-import { readPoolStatistics, statisticsBetween } from '../../cache-proxy/clients/pool-statistics.ts';
+import {
+  type PoolStatistics,
+  readPoolStatistics,
+  statisticsBetween,
+} from '../../cache-proxy/clients/pool-statistics.ts';
 import { UserError } from '../../core/user-error.ts';
 import { type ImageReference, parseImageReference } from '../../oci/reference.ts';
 import type { CliContext } from '../context.ts';
@@ -190,16 +194,10 @@ async function pullFinding(
   const { host, repository, tag, digest } = image;
   const name = `${host}/${repository}${digest === undefined ? `:${tag ?? 'latest'}` : `@${digest}`}`;
   const [executable = '', ...args] = command(name);
-  const { status, error, stderr } = spawnSync(executable, args, {
-    encoding: 'utf8',
-    timeout: 600_000,
-    env: { ...env },
-  });
-  if (error !== undefined || status !== 0) {
-    return { what, state: 'bad', text: `${name}: ${error?.message ?? stderr.trim().slice(-500)}` };
-  }
+  const failure = await pullWith(executable, args, env);
+  if (failure !== undefined) return { what, state: 'bad', text: `${name}: ${failure}` };
   const deadline = performance.now() + statisticsPatienceMs;
-  let counted = { served: 0, refused: 0, failed: 0 };
+  let counted: PoolStatistics = { served: 0, refused: 0, failed: 0, other: 0 };
   do {
     const after = await readPoolStatistics(agent);
     if (after !== undefined) counted = statisticsBetween(before, after);
@@ -209,26 +207,36 @@ async function pullFinding(
   return { what, ...judgePull(name, counted) };
 }
 
+/** Undefined: it was pulled. Else why not. */
+function pullWith(
+  program: string,
+  args: readonly string[],
+  env: CliContext['env'],
+): Promise<string | undefined> {
+  return new Promise((settle) => {
+    execFile(program, args, { env: { ...env }, timeout: 600_000 }, (error, _, stderr) => {
+      if (error === null) return settle(undefined);
+      settle(
+        error.code === 'ENOENT' ? `${program} is not installed` : stderr.trim().slice(-500) || error.message,
+      );
+    });
+  });
+}
+
 /** Pure part of `pullFinding`, after a pull that succeeded. */
 export function judgePull(
   name: string,
-  { served, refused, failed }: { readonly served: number; readonly refused: number; readonly failed: number },
+  { served, refused, failed, other }: PoolStatistics,
 ): Pick<Finding, 'state' | 'text'> {
   if (served > 0) return { state: 'ok', text: `${name} came through the pool (${served} requests)` };
-  if (refused > 0) {
+  const past = `${name} came from the registry itself, and the program said nothing`;
+  if (failed > 0)
+    return { state: 'bad', text: `${past}: the pool failed at ${failed} requests; see its log` };
+  if (refused + other > 0) {
     return {
       state: 'bad',
-      text: `${name} came from the registry itself: the pool refused ${refused} requests, and the program said nothing. It lacks the account for the pool's name`,
+      text: `${past}: the pool was asked, and refused it; it lacks the account for the pool's name`,
     };
   }
-  if (failed > 0) {
-    return {
-      state: 'bad',
-      text: `${name} came from the registry itself: the pool failed at ${failed} requests; see its log`,
-    };
-  }
-  return {
-    state: 'bad',
-    text: `${name} came from the registry itself: the pool was not asked at all`,
-  };
+  return { state: 'bad', text: `${past}: the pool was not asked at all` };
 }

@@ -12,12 +12,12 @@ const text = (tags: number, refused: number): string =>
     '',
   ].join('\n');
 
-it('what a pool served, refused and failed at is read from its metrics, without what only passes through', () => {
-  expect(parseStatistics(text(7, 2))).toEqual({ served: 7, refused: 2, failed: 1 });
+it('what a pool served, refused and failed at is read from its metrics; what only passes through is told apart', () => {
+  expect(parseStatistics(text(7, 2))).toEqual({ served: 7, refused: 2, failed: 1, other: 99 });
 });
 
 it('what was counted meanwhile is the difference', () => {
   const counted = statisticsBetween(parseStatistics(text(7, 2)), parseStatistics(text(9, 5)));
 
-  expect(counted).toEqual({ served: 2, refused: 3, failed: 0 });
+  expect(counted).toEqual({ served: 2, refused: 3, failed: 0, other: 0 });
 });
