@@ -29,7 +29,7 @@ export interface OriginHealthDeps {
   readonly probe: (signal: AbortSignal) => Promise<void>;
   readonly log: EngineLog;
   readonly now?: () => number;
-  /** Milliseconds between two probes while it is away. Default 2,000. */
+  /** Milliseconds between two probes while it is away. Default 1,000. */
   readonly probeEvery?: number;
   /** Milliseconds that a probe may take. Default 2,500: what takes longer would cost every client that. */
   readonly probeTimeout?: number;
@@ -38,7 +38,7 @@ export interface OriginHealthDeps {
 }
 
 export function createOriginHealth(deps: OriginHealthDeps): OriginHealth {
-  const { probe, log, now = Date.now, probeEvery = 2_000, probeTimeout = 2_500, onChange } = deps;
+  const { probe, log, now = Date.now, probeEvery = 1_000, probeTimeout = 2_500, onChange } = deps;
   let current: HealthSnapshot = { state: 'up' };
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
@@ -63,7 +63,7 @@ export function createOriginHealth(deps: OriginHealthDeps): OriginHealth {
       await probe(AbortSignal.any([ended.signal, AbortSignal.timeout(probeTimeout)]));
       answered();
     } catch {
-      // Why it is away was said when it went; that it still is needs no line every two seconds.
+      // Why it is away was said when it went; that it still is needs no line every second.
       if (!closed && current.state === 'away') later(probeEvery);
     }
   };

@@ -16,7 +16,7 @@ import { rememberUsage } from './cached-usage.ts';
 import { listensAt } from './engine-listens.ts';
 import { createEventRequest } from './event-request.ts';
 import type { Gate } from './gate.ts';
-import { createOriginHealth } from './health.ts';
+import { createOriginHealth, type HealthSnapshot } from './health.ts';
 import { type OriginChange, purgeTargetOf, readOriginChange } from './origin-change.ts';
 import { followOriginEvents, type OriginEvents } from './origin-events.ts';
 import { createPoolAccess, type PoolAccess } from './pool-access.ts';
@@ -113,6 +113,7 @@ async function start(
   const onRecord = (record: PullRecord): void => {
     counts.onRecord(record);
     repeated(record);
+    if (provesOrigin(record, health.snapshot())) health.answered();
     prewarming?.onRecord(record);
   };
 
@@ -230,6 +231,12 @@ async function start(
       unfollow = follow();
     },
   };
+}
+
+/** The engine has had an answer since the origin was taken for away: nobody needs to wait for the next look at it. */
+function provesOrigin({ side, ns, status, time }: PullRecord, { state, since = 0 }: HealthSnapshot): boolean {
+  if (state === 'up' || side !== 'origin' || ns !== undefined || time <= since) return false;
+  return status >= 200 && status < 500 && status !== 429;
 }
 
 /** What decides who may have what; another one begins without the tokens that are in use, so it is not made for nothing. */

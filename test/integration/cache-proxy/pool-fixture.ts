@@ -1,3 +1,4 @@
+import type { PoolHealth } from '../../../cache-proxy/agent/agent-server.ts';
 import { type RunningPool, startPool } from '../../../cache-proxy/agent/start-pool.ts';
 import type { Pool } from '../../../cache-proxy/pools/pool.ts';
 import { createSilentLogger } from '../../../core/log.ts';
@@ -18,6 +19,7 @@ export interface WholePool extends AsyncDisposable {
   token(repository: string, user?: string): Promise<string>;
   /** With a token of `token`. */
   get(path: string, token: string): Promise<HttpAnswer>;
+  health(): Promise<PoolHealth>;
   close(): Promise<void>;
 }
 
@@ -66,6 +68,8 @@ export async function startWholePool(
       send(running.url, 'GET', path, {
         headers: { authorization: `Bearer ${token}`, accept: acceptedManifests },
       }),
+    health: async () =>
+      JSON.parse((await send(`http://${running.agent}`, 'GET', '/healthz')).body.toString()) as PoolHealth,
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -31,14 +31,14 @@ describe('whether the origin answers', () => {
     health.failed('refused again');
     expect(health.snapshot()).toMatchObject({ state: 'away', reason: 'refused' });
     await vi.advanceTimersByTimeAsync(5_000);
-    expect(probes).toBe(3);
+    expect(probes).toBe(5);
     answers = true;
-    await vi.advanceTimersByTimeAsync(2_000);
+    await vi.advanceTimersByTimeAsync(1_000);
 
     expect(health.away).toBe(false);
     expect(changes).toEqual(['away', 'up']);
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(probes).toBe(4);
+    expect(probes).toBe(6);
     health.close();
   });
 
