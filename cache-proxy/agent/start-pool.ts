@@ -153,7 +153,7 @@ async function start(
   });
   const agent = await listen(server, pool.agent.listen);
 
-  engine = await startEngine(pool, { gate, agent, onRecord, log });
+  engine = await startEngine(pool, { gate, agent, health, onRecord, log });
   const started = engine;
   closers.push(() => started.close());
   scrubber = startScrubber({
