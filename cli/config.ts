@@ -152,6 +152,12 @@ export const configSchema = Type.Object({
         description:
           'Accounts that pools fetch with: they are never redirected, and may ask /api/v1/pools what a pool must know.',
       }),
+      egressMbps: Type.Integer({
+        default: 0,
+        minimum: 0,
+        maximum: 10_000_000,
+        description: 'Mbit/s that all pools together may prewarm with; each has its part of it. 0 = no limit.',
+      }),
     }),
     /** Which tags take tested images only. */
     promotion: promotionSchema,

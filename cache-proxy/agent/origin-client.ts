@@ -36,7 +36,7 @@ export class OriginUnavailable extends Error {
 }
 
 export interface OriginRequest {
-  readonly method: 'GET' | 'HEAD' | 'POST';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT';
   /** Path and query; or a whole address elsewhere, as of a token service. */
   readonly target: string | URL;
   readonly headers?: Readonly<Record<string, string>>;

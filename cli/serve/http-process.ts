@@ -15,7 +15,9 @@ import {
   type OriginEvent,
   originTopic,
 } from '../../cache-proxy/controller/events.ts';
+import { createLeaseRoutes } from '../../cache-proxy/controller/leases.ts';
 import { createIsPool } from '../../cache-proxy/controller/pool-caller.ts';
+import { createPopularityRoutes } from '../../cache-proxy/controller/popularity.ts';
 import { createVoidTokenRoutes } from '../../cache-proxy/controller/void-tokens.ts';
 import type { Identity } from '../../core/auth/authenticator.ts';
 import type { EventBus } from '../../core/events.ts';
@@ -122,6 +124,10 @@ export async function startHttpProcess(
     });
     await app.register(createPromotionRoutes({ promoter, registry, authenticator, http }));
     await app.register(createOriginEventRoutes({ events, authenticator, http, isPool }));
+    const { egressMbps } = config.registry.pools;
+    const egress = egressMbps === 0 ? undefined : egressMbps * 1_000_000;
+    await app.register(createLeaseRoutes({ store, egress, authenticator, http, isPool }));
+    await app.register(createPopularityRoutes({ store, authenticator, http, isPool }));
     if (parts.accounts !== undefined) {
       const { tokens, authorizer } = parts.accounts;
       await app.register(createVoidTokenRoutes({ tokens, authorizer, authenticator, http, isPool }));
