@@ -156,7 +156,8 @@ export const configSchema = Type.Object({
         default: 0,
         minimum: 0,
         maximum: 10_000_000,
-        description: 'Mbit/s that all pools together may prewarm with; each has its part of it. 0 = no limit.',
+        description:
+          'Mbit/s that all pools together may prewarm with; each has its part of it. 0 = no limit.',
       }),
     }),
     /** Which tags take tested images only. */

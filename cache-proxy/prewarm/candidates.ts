@@ -1,4 +1,5 @@
-import { type ImageKey, imageKey, type Popularity, rateOf } from '../popularity/popularity.ts';
+import { type ImageKey, type Popularity, rateOf } from '../popularity/popularity.ts';
+import { learnAdoption } from './adoption.ts';
 import type { Candidate, Content } from './plan.ts';
 
 /** What a manifest or index stands for in this pool. */
@@ -26,6 +27,8 @@ export interface CandidateInput {
   readonly now: number;
   /** Milliseconds. */
   readonly halfLife: number;
+  /** Milliseconds that are looked ahead. */
+  readonly horizon: number;
   /** Pulls in this pool. */
   readonly local: Popularity;
   /** Pulls in the other pools; `pools`: how many they are. */
@@ -50,7 +53,7 @@ const supersededShare = 0.25;
 
 /** Everything that may be worth fetching, and how often each is expected to be pulled. */
 export function gatherCandidates(input: CandidateInput): Candidate[] {
-  const { now, halfLife, local, global, pins, contentOf, limit = 5000 } = input;
+  const { now, halfLife, horizon, local, global, pins, contentOf, limit = 5000 } = input;
   const share = global === undefined ? 0 : globalShare / Math.max(1, global.pools);
   const scoreOf = (image: ImageKey): number =>
     local.countOf(image, now) + share * (global?.popularity.countOf(image, now) ?? 0);
@@ -68,11 +71,16 @@ export function gatherCandidates(input: CandidateInput): Candidate[] {
     candidates.push({ ...key, tags: [], ...more, ...content });
   };
 
-  for (const { image, unpulled } of newestPushes(input)) {
-    // A new release takes over from the one before. Where many pushes go by without a pull (builds of branches), one more says little.
-    const inherited = repositoryScore(image) / (1 + unpulled);
-    const rate = rateOf(Math.max(scoreOf(image), inherited), halfLife);
-    add(image, { reason: image.followed ? 'pushed' : 'popular', rate, tags: [image.tag] });
+  const adoption = learnAdoption(input);
+  for (const image of newestPushes(input)) {
+    // A new release takes over from the one before, if it is one.
+    const inherited = -Math.expm1(-rateOf(repositoryScore(image), halfLife) * horizon);
+    const rate = -Math.log1p(-adoption(image) * inherited * 0.999) / horizon;
+    add(image, {
+      reason: image.followed ? 'pushed' : 'popular',
+      rate: Math.max(rateOf(scoreOf(image), halfLife), rate),
+      tags: [image.tag],
+    });
   }
   for (const pin of pins) {
     add(pin, { reason: 'pinned', rate: rateOf(scoreOf(pin), halfLife), tags: [pin.tag] });
@@ -110,23 +118,15 @@ function adoptedReleases({ pushes, local, now }: CandidateInput): ReadonlyMap<st
 
 /**
  * Whether nodes here will pull it rather than not, going by what they pull of its repository: then a push is fetched at once. `pushes`: what was pushed
- * lately, the push itself included.
+ * lately.
  */
 export function isLikelyPulled(
   push: PushedImage,
-  known: Pick<CandidateInput, 'now' | 'halfLife' | 'local' | 'pushes'>,
-  horizon: number,
+  known: Pick<CandidateInput, 'now' | 'halfLife' | 'horizon' | 'local' | 'pushes'>,
 ): boolean {
-  const { now, halfLife, local } = known;
-  const same = (other: PushedImage): boolean =>
-    other.ns === push.ns && other.repository === push.repository && other.digest !== push.digest;
-  const unpulled = new Set(
-    known.pushes
-      .filter((other) => same(other) && local.countOf(other, now) === 0)
-      .map(({ digest }) => digest),
-  );
-  const rate = rateOf(local.countOfRepository(push, now) / (1 + unpulled.size), halfLife);
-  return -Math.expm1(-rate * horizon) >= 0.5;
+  const { now, halfLife, horizon, local } = known;
+  const rate = rateOf(local.countOfRepository(push, now), halfLife);
+  return learnAdoption(known)(push) * -Math.expm1(-rate * horizon) >= 0.5;
 }
 
 /** A pull of an index is one of an image in it, too: counted twice, layers of such images would be worth twice as much as others. */
@@ -135,24 +135,11 @@ function childrenSpeak(image: ImageKey, { local, contentOf, now }: CandidateInpu
   return children.some(({ digest }) => local.countOf({ ...image, digest }, now) > 0);
 }
 
-/** The last push of each tag, with the number of later pushes of its repository that nobody here has pulled. */
-function newestPushes({ pushes, local, now }: CandidateInput): { image: PushedImage; unpulled: number }[] {
-  const tags = new Set<string>();
-  const digests = new Set<string>();
-  const unpulledOf = new Map<string, number>();
-  const newest: { image: PushedImage; unpulled: number }[] = [];
-  for (const image of pushes.toReversed()) {
-    const name = repositoryName(image);
-    if (tags.has(`${name}:${image.tag}`)) continue;
-    tags.add(`${name}:${image.tag}`);
-    const unpulled = unpulledOf.get(name) ?? 0;
-    newest.push({ image, unpulled });
-    // An image of several tags (`main`, its commit) is one push.
-    if (digests.has(imageKey(image))) continue;
-    digests.add(imageKey(image));
-    if (local.countOf(image, now) === 0) unpulledOf.set(name, unpulled + 1);
-  }
-  return newest;
+/** The last push of each tag. */
+function newestPushes({ pushes }: CandidateInput): PushedImage[] {
+  const tags = new Map<string, PushedImage>();
+  for (const image of pushes) tags.set(`${repositoryName(image)}:${image.tag}`, image);
+  return [...tags.values()];
 }
 
 function repositoryName({ ns = '', repository }: Pick<ImageKey, 'ns' | 'repository'>): string {

@@ -30,6 +30,11 @@ export interface PlanInput {
   readonly candidates: readonly Candidate[];
   /** Bytes of a blob or manifest that are in the cache already. */
   readonly cached: (content: Content) => number;
+  /**
+   * Requests for a blob in a millisecond, as counted here. Undefined: nobody asked for it yet, and its images' rates must do. They say too much about layers
+   * that nodes have from other images already, as they do of most base layers.
+   */
+  readonly measured?: (digest: string) => number | undefined;
   /** Milliseconds: what is not pulled within is not worth having fetched now. */
   readonly horizon: number;
   /** Bytes that popularity may keep warm, whether they have to be fetched or are there. */
@@ -96,6 +101,7 @@ interface Unit {
  */
 export function planPrewarm(input: PlanInput): WarmPlan {
   const { cached, horizon, topBytes, maxBytes, maxLayer, free = Number.POSITIVE_INFINITY } = input;
+  const { measured = () => undefined } = input;
   const probabilityOf = (rate: number): number => -Math.expm1(-rate * horizon);
   const candidates = withoutDoubles(input.candidates);
   const rates = new Map<string, number>();
@@ -128,7 +134,7 @@ export function planPrewarm(input: PlanInput): WarmPlan {
       if (blob.size > maxLayer) tooLarge += 1;
       else if (blob.size < smallBlob) head.push(blobItem(blob, own));
       else {
-        const probability = probabilityOf(rates.get(blob.digest) ?? rate);
+        const probability = probabilityOf(measured(blob.digest) ?? rates.get(blob.digest) ?? rate);
         const item = blobItem(blob, probability);
         units.push({ reason, probability, head: false, bytes: blob.size, items: [item] });
       }

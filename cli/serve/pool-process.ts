@@ -2,6 +2,7 @@ import { unwatchFile, watchFile } from 'node:fs';
 import { type RunningPool, startPool } from '../../cache-proxy/agent/start-pool.ts';
 import type { Pool } from '../../cache-proxy/pools/pool.ts';
 import { choosePool, readPoolCredentials, readPoolsFile } from '../../cache-proxy/pools/read-pools.ts';
+import { startPrewarming } from '../../cache-proxy/prewarm/start-prewarming.ts';
 import { createLogger, type LogLevel } from '../../core/log.ts';
 import { createMetrics } from '../../core/metrics.ts';
 import { UserError } from '../../core/user-error.ts';
@@ -36,7 +37,7 @@ export async function startPoolProcess(options: PoolProcessOptions): Promise<Poo
   const read = (): Pool => readPoolCredentials(choosePool(readPoolsFile(file), name), env);
   const pool = read();
   const log = createLogger({ level: logLevel(env['BRICKYARD_LOG_LEVEL']) });
-  const running = await startPool(pool, { log, metrics: createMetrics({ process: true }) });
+  const running = await startPool(pool, { log, metrics: createMetrics({ process: true }), startPrewarming });
 
   let last: Promise<void> = Promise.resolve();
   const reload = (): Promise<void> => {

@@ -26,6 +26,7 @@ function gather(change: Partial<CandidateInput>) {
   return gatherCandidates({
     now,
     halfLife,
+    horizon: day,
     local: createPopularity({ halfLife }),
     pushes: [],
     pins: [],
@@ -42,19 +43,26 @@ describe('candidates', () => {
     const [first] = gather({ local, pushes: [push('v2', 'latest')] });
 
     expect(first).toMatchObject({ ...image('v2'), reason: 'popular', tags: ['latest'] });
-    expect((first?.rate ?? 0) * day).toBeCloseTo((10 * Math.LN2) / 3);
+    // All of it but a thousandth: nothing that was not pulled yet is certain.
+    expect((first?.rate ?? 0) * day).toBeCloseTo((10 * Math.LN2) / 3, 1);
   });
 
-  it('expect less of each push that nobody pulled before the next one came', () => {
+  it('expect little of pushes of a kind that nobody pulls', () => {
     const local = createPopularity({ halfLife });
-    local.add(image('v1'), now, 10);
-    const pushes = ['b1', 'b2', 'b3', 'v2'].map((name) => push(name, name));
+    for (const name of ['v1', 'v2', 'v3']) local.add(image(name), now, 5);
+    const yesterday = { time: now - day };
+    const builds = Array.from({ length: 20 }, (_, build) => push(`build ${build}`, `pr-${build}`, yesterday));
+    const releases = ['v1', 'v2', 'v3'].map((name) => push(name, name, yesterday));
 
-    const found = gather({ local, pushes });
+    const found = gather({
+      local,
+      pushes: [...builds, ...releases, push('next build', 'pr-99'), push('v4', 'v4')],
+    });
 
     const rate = (name: string): number =>
       found.find(({ digest }) => digest === image(name).digest)?.rate ?? 0;
-    expect(rate('v2') / rate('b1')).toBeCloseTo(4);
+    expect(1 - Math.exp(-rate('v4') * day)).toBeGreaterThan(0.6);
+    expect(1 - Math.exp(-rate('next build') * day)).toBeLessThan(0.1);
   });
 
   it('take of a tag that moved the last place only', () => {
@@ -107,12 +115,23 @@ describe('candidates', () => {
   });
 });
 
+it('take a release that another one has replaced for mostly over', () => {
+  const local = createPopularity({ halfLife });
+  local.add(image('v1'), now - day, 20);
+  local.add(image('v2'), now, 1);
+
+  const found = gather({ local, pushes: [push('v2', 'v2')] });
+
+  const old = found.find(({ digest }) => digest === image('v1').digest);
+  expect((old?.rate ?? 0) * day).toBeCloseTo((0.25 * 20 * 2 ** (-1 / 3) * Math.LN2) / 3);
+});
+
 describe('a push of what nobody follows', () => {
   const likely = (pulls: number, before: readonly PushedImage[]): boolean => {
     const local = createPopularity({ halfLife });
     local.add(image('v1'), now, pulls);
     const pushed = push('v2', 'v2');
-    return isLikelyPulled(pushed, { now, halfLife, local, pushes: [...before, pushed] }, day);
+    return isLikelyPulled(pushed, { now, halfLife, horizon: day, local, pushes: [...before, pushed] });
   };
 
   it('is fetched at once where its repository is pulled daily', () => {
@@ -123,12 +142,15 @@ describe('a push of what nobody follows', () => {
     expect(likely(0.5, [])).toBe(false);
   });
 
-  it('is not where pushes come that nobody pulls', () => {
-    expect(
-      likely(
-        10,
-        ['b1', 'b2', 'b3', 'b4'].map((name) => push(name, name)),
-      ),
-    ).toBe(false);
+  it('is not where pushes of its kind come that nobody pulls', () => {
+    const before = ['v7', 'v8', 'v9'].map((name) => push(name, name, { time: now - day }));
+
+    expect(likely(10, before)).toBe(false);
+  });
+
+  it('is where others of its kind were pushed just now', () => {
+    const before = ['v7', 'v8', 'v9'].map((name) => push(name, name));
+
+    expect(likely(10, before)).toBe(true);
   });
 });

@@ -82,6 +82,28 @@ describe('a plan of what to fetch', () => {
     expect(references(blobs).filter((each) => each === base.digest)).toHaveLength(1);
   });
 
+  it('goes by requests where it has counted them: nodes have base layers already', () => {
+    const base = blob('base', 80);
+    const { fetch } = plan([candidate('one', 20, [base, blob('app', 10)])], {
+      measured: (of) => (of === base.digest ? 0.1 / (24 * hour) : undefined),
+    });
+
+    const blobs = fetch.filter(({ kind }) => kind === 'blob');
+    expect(references(blobs)).toEqual(['app', 'base'].map(digest));
+  });
+
+  it('throws nothing out of a full cache for what is less likely than not to be pulled', () => {
+    const images = [candidate('often', 5, [blob('a', 10)]), candidate('rare', 0.3, [blob('b', 10)])];
+
+    const full = plan(images, { free: 0 });
+    const half = plan(images, { free: 15 * megabyte });
+
+    for (const { fetch } of [full, half]) {
+      expect(references(fetch.filter(({ kind }) => kind === 'blob'))).toEqual([digest('a')]);
+    }
+    expect(plan(images, { free: 30 * megabyte }).left.improbable).toBe(0);
+  });
+
   it('puts pushes first, then pins, then what is pulled here, then what others pull', () => {
     const { fetch } = plan([
       candidate('elsewhere', 100, [blob('d', 1)], { reason: 'bootstrap' }),
