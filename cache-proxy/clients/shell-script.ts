@@ -84,7 +84,7 @@ const commands = [
   '  install) each put ;;',
   '  remove) each take ;;',
   '  run)',
-  "    trap 'each take; exit 0' TERM INT",
+  '    trap \'each take; [ -z "${!:-}" ] || kill "$!" 2>/dev/null || :; exit 0\' TERM INT',
   '    # Again every minute: others may write there, and a node may be set up anew beneath us.',
   '    while :; do each put; sleep 60 & wait $!; done ;;',
   '  *) echo "usage: [ROOT=DIR] sh $0 install|remove|run" >&2; exit 2 ;;',

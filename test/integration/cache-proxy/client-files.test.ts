@@ -14,7 +14,7 @@ import { createMemoryRegistry } from '../../../oci/memory-registry.ts';
 import { startContainerd, type TestContainerd } from '../../helpers/containerd.ts';
 import { requirePrograms } from '../../helpers/dockerd.ts';
 import { createImage } from '../../helpers/image.ts';
-import { run, runOk } from '../../helpers/process.ts';
+import { run, runOk, startProcess, waitFor } from '../../helpers/process.ts';
 import { startRegistryServer, type TestRegistryServer } from '../../helpers/registry-server.ts';
 import { createTempDirectory, type TempDirectory } from '../../helpers/temp.ts';
 
@@ -255,6 +255,19 @@ describe('the script for nodes without Brickyard', () => {
     await script('remove');
 
     expect(await readFile(join(root, hosts), 'utf8')).toBe('# mine\n');
+  });
+
+  it('keeps the files as long as it runs, as the DaemonSet has it, and removes them when it is told to end', async () => {
+    const file = join(root, 'pool.sh');
+    await writeFile(file, shellScript(pools.secure));
+    const running = await startProcess('sh', [file, 'run'], { env: { ROOT: root } });
+    const exists = async (path: string) => (await run('test', ['-e', join(root, path)])).code === 0;
+    await waitFor(() => exists(other), { what: 'the last file' });
+
+    await running.stop('SIGTERM', 30_000);
+
+    expect(running.output()).toContain(`removed: ${join(root, hosts)}`);
+    expect(await exists(hosts)).toBe(false);
   });
 
   it('leaves alone what somebody put around the pool’s own', async () => {
