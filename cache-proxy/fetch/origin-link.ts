@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createOutbound } from '../../oci/client/outbound.ts';
 import { type ClientAuth, createClientAuth, parseChallenge } from '../../oci/client/token.ts';
 import { type Answer, createTransport, type Transport } from '../../oci/client/transport.ts';
@@ -62,6 +63,7 @@ const stallMs = 30_000;
 /** For whoever writes: assembling a large upload takes its time. */
 const writeMs = 15 * 60_000;
 const maxRedirects = 4;
+const maxAttempts = 4;
 
 /** Errors: those of reading `origin.ca`. */
 export function createOriginLink(options: OriginLinkOptions): OriginLink {
@@ -256,13 +258,15 @@ async function send(
   // An origin without accounts knows us by this alone, and then does not redirect us to its store.
   const own = { 'user-agent': 'brickyard-pool', 'x-pool-proxy': '1' };
   const message = { method, url, headers: { ...own, ...headers } };
-  try {
-    return await transport.send(message);
-  } catch (error) {
-    // An idle connection that the other side has just closed says nothing about it.
-    const code = ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code;
-    if (code !== 'ECONNRESET' && code !== 'EPIPE') throw error;
-    return transport.send(message);
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await transport.send(message);
+    } catch (error) {
+      // Idle connections that the other side has just closed say nothing about it, and there may be several.
+      const code = ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code;
+      if ((code !== 'ECONNRESET' && code !== 'EPIPE') || attempt >= maxAttempts) throw error;
+      await delay(attempt * 10);
+    }
   }
 }
 

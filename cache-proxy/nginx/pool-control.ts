@@ -50,7 +50,7 @@ async function route(
   response: ServerResponse,
 ): Promise<void> {
   const url = request.url ?? '';
-  if (url === '/authz') return answerAccess(deps.gate, request, response);
+  if (url === '/authz') return answerAccess(deps, request, response);
   if (url === '/blob') return sendBlob(deps, request, response);
   if (url === '/manifest') return sendManifest(deps, request, response);
   if (url.startsWith('/pass/')) return pass(deps, request, response, url.slice('/pass'.length));
@@ -61,15 +61,26 @@ async function route(
  * 204, or 403 with the status that the client gets: nginx takes every other answer for a failure. `X-Pool-Accept` comes along, as nginx sees only the
  * first of several Accept headers.
  */
-async function answerAccess(gate: Gate, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answerAccess(
+  { gate, links }: PoolControlDeps,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   request.resume();
   const access = readAccess(request);
-  const verdict: Verdict = access === undefined ? { outcome: 'unknown' } : await gate.decide(access);
+  const { grants } = links();
+  const verdict: Verdict =
+    access === undefined
+      ? { outcome: 'unknown' }
+      : grants?.verify(access, header(request, 'x-pool-shard')) === true
+        ? { outcome: 'allowed', prewarm: false }
+        : await gate.decide(access);
   switch (verdict.outcome) {
     case 'allowed':
       response.writeHead(204, {
         'x-pool-accept': acceptClass(request.headers.accept),
         ...(verdict.prewarm ? { 'x-pool-prewarm': '1' } : {}),
+        ...(grants === undefined || access === undefined ? {} : { 'x-pool-grant': grants.give(access) }),
       });
       break;
     case 'unauthenticated':

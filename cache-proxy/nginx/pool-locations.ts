@@ -223,7 +223,7 @@ function held(pool: Pool): Directive[] {
   ];
 }
 
-/** The owner of the digest decides, too: it is asked with the client's own Authorization. */
+/** The owner of the digest believes our word that the client may have it, or decides anew by the client's own Authorization. */
 function toShard(pool: Pool): Directive[] {
   const secure = parseOrigin(pool.shards[0] ?? '')?.scheme === 'https';
   const tls: Directive[] = [
@@ -234,11 +234,14 @@ function toShard(pool: Pool): Directive[] {
     ['proxy_ssl_name', (parseOrigin(pool.endpoint)?.hostPort ?? '').replace(/:[0-9]+$/, '')],
   ];
   return [
-    ['error_page', '502 504 = @unavailable'],
+    ...allowed,
+    ['auth_request_set', '$pool_grant $upstream_http_x_pool_grant'],
+    ['error_page', '403 = @denied'],
+    ['error_page', '500 502 504 = @unavailable'],
     ['proxy_pass', `${secure ? 'https' : 'http'}://pool_shards$request_uri`],
     ['proxy_set_header', 'Host $http_host'],
     ['proxy_set_header', 'Connection ""'],
-    ['proxy_set_header', 'X-Pool-Shard 1'],
+    ['proxy_set_header', 'X-Pool-Shard $pool_grant'],
     ...(secure ? tls : []),
     ['proxy_next_upstream', 'error timeout'],
     ['proxy_next_upstream_tries', '2'],

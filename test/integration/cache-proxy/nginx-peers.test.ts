@@ -46,7 +46,11 @@ afterAll(async () => {
   await folder?.remove();
 });
 
-async function start(name: string, changes: Partial<Omit<Pool, 'origin'>> = {}): Promise<PoolEngine> {
+async function start(
+  name: string,
+  changes: Partial<Omit<Pool, 'origin'>> = {},
+  asked: TestPoolAgent = agent,
+): Promise<PoolEngine> {
   const listen = changes.listen ?? `127.0.0.1:${await freePort()}`;
   const made = makePool({
     folder: join(folder.path, name),
@@ -54,7 +58,7 @@ async function start(name: string, changes: Partial<Omit<Pool, 'origin'>> = {}):
     engine: 'nginx',
     ...changes,
     listen,
-    name,
+    name: changes.name ?? name,
   });
   const pool = {
     ...made,
@@ -62,8 +66,8 @@ async function start(name: string, changes: Partial<Omit<Pool, 'origin'>> = {}):
     origin: { ...made.origin, credential: poolAccount },
   };
   const engine = await startNginxEngine(pool, {
-    gate: agent.gate,
-    agent: agent.address,
+    gate: asked.gate,
+    agent: asked.address,
     onRecord: (record) => records.push(record),
     log: { info() {}, warn() {}, error() {} },
   });
@@ -143,6 +147,36 @@ describe('a pool of several proxies', () => {
 
     await second.close();
     for (const image of images) expectBytes((await get(first, image.blob)).body, image.layer);
+  });
+});
+
+describe('the proxies of a pool', () => {
+  it('believe one another who may have what, and nobody else', async () => {
+    await using forgetful = await startPoolAgent();
+    forgetful.rule = () => ({ outcome: 'unavailable', retryAfter: 5 });
+    const ports = [await freePort(), await freePort()];
+    const shards = ports.map((port) => `http://127.0.0.1:${port}`);
+    const [knowing, other] = await Promise.all(
+      ports.map((port, index) =>
+        start(
+          `word-${index}`,
+          { name: 'word', listen: `127.0.0.1:${port}`, shards },
+          index === 0 ? agent : forgetful,
+        ),
+      ),
+    );
+    if (knowing === undefined || other === undefined) throw new Error('two were started');
+    const images = await Promise.all(Array.from({ length: 12 }, () => pushImage(origin.registry, 1000)));
+
+    for (const { blob, layer } of images) expectBytes((await get(knowing, blob)).body, layer);
+
+    const owned = await Promise.all(images.map(({ layerDigest }) => other.cache.coverage(layerDigest)));
+    const at = owned.findIndex(({ whole }) => whole);
+    expect(at).toBeGreaterThanOrEqual(0);
+    const forged = `${Date.now() + 60_000}.${'0'.repeat(64)}`;
+    for (const word of ['1', forged]) {
+      expect((await get(other, images[at]?.blob ?? '', { 'x-pool-shard': word })).status).toBe(503);
+    }
   });
 });
 
