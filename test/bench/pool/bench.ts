@@ -6,7 +6,7 @@ import { createBenchImage } from './image.ts';
 import { nginxDefaults, rpardiniLike, staticFiles } from './nginx-sides.ts';
 import { type Observation, observePull } from './observe-pull.ts';
 import { startOrigin } from './origin.ts';
-import { brickyardPool } from './our-sides.ts';
+import { type BrickyardPool, brickyardPool, type RunningPool } from './our-sides.ts';
 import { pullThrough } from './registry-side.ts';
 import type { PoolReport, PoolRow } from './report.ts';
 import { noCache, type PoolSide, type RunningSide, repository, type SideContext } from './side.ts';
@@ -32,18 +32,26 @@ export interface PoolBenchOptions {
 }
 
 /** `peer`: not ours; only told of. */
-type KnownSide = { readonly side: PoolSide; readonly peer: boolean };
+type KnownSide =
+  | { readonly side: PoolSide; readonly peer: true }
+  | { readonly side: BrickyardPool; readonly peer: false };
+
+type Shared = Omit<SideContext, 'folder'>;
 
 export const sideNames = ['nginx', 'embedded', 'nginx-defaults', 'rpardini', 'pull-through', 'no-cache'];
 
-const poolSides = (options: PoolBenchOptions): Readonly<Record<string, KnownSide>> => ({
-  nginx: { side: brickyardPool('nginx', options), peer: false },
-  embedded: { side: brickyardPool('embedded', options), peer: false },
-  'nginx-defaults': { side: nginxDefaults, peer: true },
-  rpardini: { side: rpardiniLike, peer: true },
-  'pull-through': { side: pullThrough, peer: true },
-  'no-cache': { side: noCache, peer: true },
-});
+const poolSides = ({ linkMbps, slice }: PoolBenchOptions): Readonly<Record<string, KnownSide>> => {
+  // Nobody pulls while these prewarm, so they may have the whole link.
+  const ours = { linkMbps, prewarmMbps: linkMbps, ...(slice === undefined ? {} : { slice }) };
+  return {
+    nginx: { side: brickyardPool('nginx', ours), peer: false },
+    embedded: { side: brickyardPool('embedded', ours), peer: false },
+    'nginx-defaults': { side: nginxDefaults, peer: true },
+    rpardini: { side: rpardiniLike, peer: true },
+    'pull-through': { side: pullThrough, peer: true },
+    'no-cache': { side: noCache, peer: true },
+  };
+};
 
 /** All sides one after another, each on the same link to the same origin. */
 export async function poolBench(options: PoolBenchOptions): Promise<PoolReport> {
@@ -73,10 +81,11 @@ export async function poolBench(options: PoolBenchOptions): Promise<PoolReport> 
 }
 
 async function benchSide(
-  { side, peer }: KnownSide,
-  shared: Omit<SideContext, 'folder'>,
+  known: KnownSide,
+  shared: Shared,
   options: PoolBenchOptions,
 ): Promise<{ cold: PoolRow[]; warm: PoolRow[] }> {
+  const { side, peer } = known;
   const cold: PoolRow[] = [];
   const warm: PoolRow[] = [];
   const clients = peer ? options.clients.slice(0, 1) : options.clients;
@@ -86,26 +95,37 @@ async function benchSide(
     for (let round = 0; round < rounds; round++) {
       await withSide(side, shared, options, async (running, context) => {
         observations.push(await tell(running, context, { kind, what: `${side.name}, cold`, options }));
-        if (round + 1 < rounds || side === noCache) return;
-        warm.push(await warmPairs(running, context, { side, kind, peer, options }));
+        // A peer has no way to be filled but by pulls.
+        if (peer && side !== noCache) warm.push(await warmPairs(running, context, { known, kind, options }));
       });
     }
     cold.push({ side: side.name, clients: kind, observations, promised: !peer });
   }
+  if (!peer && options.pairs > 0) {
+    await withSide(side, shared, options, async (running, context) => {
+      await prewarm(running, options);
+      for (const kind of clients) warm.push(await warmPairs(running, context, { known, kind, options }));
+    });
+  }
   return { cold, warm };
+}
+
+async function prewarm(running: RunningPool, { say }: PoolBenchOptions): Promise<void> {
+  const started = performance.now();
+  const warming = await running.startWarm(`${repository}:v1`);
+  await warming.ended;
+  if (warming.child.exitCode !== 0) throw new Error(`pool warm failed:\n${warming.output()}`);
+  const seconds = (performance.now() - started) / 1000;
+  say(`  prewarmed in ${seconds.toFixed(1)} s: ${warming.output().trim().split('\n').at(-1) ?? ''}`);
 }
 
 /** The side's cache is full. In turn with static files, another one first in each pair. */
 async function warmPairs(
   running: RunningSide,
   context: SideContext,
-  {
-    side,
-    kind,
-    peer,
-    options,
-  }: { side: PoolSide; kind: ClientKind; peer: boolean; options: PoolBenchOptions },
+  { known, kind, options }: { known: KnownSide; kind: ClientKind; options: PoolBenchOptions },
 ): Promise<PoolRow> {
+  const { side, peer } = known;
   const observations: Observation[] = [];
   const statics: Observation[] = [];
   const pairs = peer ? 1 : options.pairs;
@@ -141,11 +161,11 @@ async function tell(
 }
 
 /** Starts it with an empty folder of its own, and ends and removes it whatever `use` does. */
-async function withSide(
-  side: PoolSide,
-  shared: Omit<SideContext, 'folder'>,
+async function withSide<T extends RunningSide>(
+  side: { start(context: SideContext): Promise<T> },
+  shared: Shared,
   { scratch }: PoolBenchOptions,
-  use: (running: RunningSide, context: SideContext) => Promise<void>,
+  use: (running: T, context: SideContext) => Promise<void>,
 ): Promise<void> {
   const folder = await mkdtemp(join(scratch, 'side-'));
   const context = { ...shared, folder };

@@ -8,7 +8,7 @@ import { untilReachable } from './until-reachable.ts';
 
 export interface BrickyardPoolOptions {
   readonly linkMbps: number;
-  /** What prewarming may take of the link; default: all. */
+  /** What prewarming may take of the link; undefined: the default of pools.yaml. */
   readonly prewarmMbps?: number;
   /** As pools.yaml has it (`2m`); undefined: its default. */
   readonly slice?: string;
@@ -25,7 +25,8 @@ export interface RunningPool extends RunningSide {
 
 /** `brickyard serve pool` with one of its engines. */
 export function brickyardPool(engine: Pool['engine'], options: BrickyardPoolOptions): BrickyardPool {
-  const { linkMbps, prewarmMbps = linkMbps, slice } = options;
+  const { linkMbps, prewarmMbps, slice } = options;
+  const prewarming = prewarmMbps === undefined ? '' : `, prewarmMbps: ${prewarmMbps}`;
   return {
     name: `Brickyard, ${engine}`,
     async start({ lab, origin, folder }) {
@@ -45,7 +46,7 @@ export function brickyardPool(engine: Pool['engine'], options: BrickyardPoolOpti
           `    folder: ${join(folder, 'pool')}`,
           `    agent: {listen: "127.0.0.1:5090"}`,
           `    origin: {urls: ["http://${origin.host}"], credential: "file:${credential}"}`,
-          `    link: {downMbps: ${linkMbps}, prewarmMbps: ${prewarmMbps}}`,
+          `    link: {downMbps: ${linkMbps}${prewarming}}`,
           ...(slice === undefined ? [] : [`    cache: {slice: ${slice}}`]),
           '',
         ].join('\n'),

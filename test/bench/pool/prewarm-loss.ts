@@ -34,7 +34,7 @@ const prewarmed = 'team/prewarmed';
 
 /**
  * What a node loses by prewarming that goes on meanwhile. Cold: it asks for what is not cached, so both want the link; warm: only the
- * proxy and its disk are shared. Prewarming may take what the link has.
+ * proxy and its disk are shared. Prewarming has its usual share of the link, a fifth.
  */
 export async function benchPrewarmLoss(options: PrewarmLossOptions): Promise<PrewarmLoss[]> {
   const { linkMbps, nodeMbps, layerBytes, scratch, engines } = options;
