@@ -17,8 +17,9 @@ export interface AskedRights {
 
 /** With ten seconds in which nginx keeps an answer, a right that was taken back is gone within twenty. */
 const yesMs = 10_000;
-/** So that whoever guesses passwords does not guess at the origin's speed. */
 const noMs = 2_000;
+/** A job with an old password that tries again and again must not use up what the origin lets the pool's address get wrong. */
+export const wrongMs = 10_000;
 
 export function createAskedRights(client: OriginClient, now: () => number = Date.now): AskedRights {
   const secret = randomBytes(32);
@@ -44,7 +45,8 @@ export function createAskedRights(client: OriginClient, now: () => number = Date
       .then((right) => {
         // What is not there is looked for again: it may be pushed any moment, and says nothing about who may see it.
         if (right === 'allowed') answers.set(keys.repository, { right, until: asked + yesMs });
-        else if (right !== 'unknown') answers.set(keys.request, { right, until: asked + noMs });
+        else if (right === 'unauthenticated') answers.set(keys.repository, { right, until: asked + wrongMs });
+        else if (right === 'denied') answers.set(keys.request, { right, until: asked + noMs });
         return right;
       })
       .finally(() => asking.delete(keys.request));

@@ -1,11 +1,13 @@
+import { createHmac, randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { LRUCache } from 'lru-cache';
 import { parseAuthorization } from '../../core/auth/credentials.ts';
 import { BodyTooLarge, readBody } from '../../core/http/read-body.ts';
 import { isObject } from '../../oci/client/answers.ts';
 import { parseScopes, type Scope } from '../../oci/scope.ts';
 import type { EngineLog } from '../pool-engine.ts';
 import type { Pool } from '../pools/pool.ts';
-import { headersOf } from './asked-rights.ts';
+import { headersOf, wrongMs } from './asked-rights.ts';
 import { grantsPull, matcher } from './create-gate.ts';
 import type { Grants } from './grants.ts';
 import type { IssuedTokens } from './issued-tokens.ts';
@@ -52,6 +54,11 @@ const maxRepositories = 100;
 export function createTokenRealm(deps: TokenRealmDeps) {
   const { pool, client, profile, tokens, grants, issued, poolKey, log, now = Date.now } = deps;
   const isAnonymous = matcher(pool.auth.anonymousRepositories);
+  /** What the origin said to credentials that are wrong, by a hash that means nothing outside of this process. */
+  const wrong = new LRUCache<string, { told: OriginAnswer; until: number }>({ max: 1_000 });
+  const secret = randomBytes(32);
+  const hashOf = (credential: string): string =>
+    createHmac('sha256', secret).update(credential).digest('base64');
 
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     if (request.method !== 'GET' && request.method !== 'POST') {
@@ -77,7 +84,7 @@ export function createTokenRealm(deps: TokenRealmDeps) {
   async function answer(wanted: TokenRequest, response: ServerResponse): Promise<void> {
     let told: OriginAnswer;
     try {
-      told = await forward(wanted);
+      told = refusedBefore(wanted.credential) ?? (await forward(wanted));
     } catch (error) {
       if (!(error instanceof OriginUnavailable) || error.answersOthers) throw error;
       const token = await own(wanted);
@@ -120,10 +127,19 @@ export function createTokenRealm(deps: TokenRealmDeps) {
     });
   }
 
+  function refusedBefore(credential: string | undefined): OriginAnswer | undefined {
+    const known = credential === undefined ? undefined : wrong.get(hashOf(credential));
+    return known !== undefined && known.until > now() ? known.told : undefined;
+  }
+
   /** Whom the origin let in where, and whom it refused. */
   async function learn({ credential, repositories }: TokenRequest, told: OriginAnswer): Promise<void> {
     if (credential === undefined) return;
-    if (told.status === 401 && credential !== '') await grants.forget(credential);
+    if (told.status === 401 && credential !== '') {
+      if (refusedBefore(credential) === undefined)
+        wrong.set(hashOf(credential), { told, until: now() + wrongMs });
+      await grants.forget(credential);
+    }
     const token = told.status === 200 ? tokenIn(told.body) : undefined;
     if (token === undefined) return;
     issued.add(token, { credential, repositories });

@@ -50,6 +50,20 @@ describe('/token of a pool', () => {
     expect(answer.json()).toMatchObject({ errors: [{ code: 'UNAUTHORIZED' }] });
   });
 
+  it('asks the origin once in ten seconds about a wrong password, however often it is tried', async () => {
+    const guess = basic('alice', 'guess');
+    const asked = (): number => fixture.origin.asked.filter((question) => question.endsWith('/token')).length;
+
+    const answers = await Promise.all([1, 2, 3].map(() => fetchToken(guess)));
+    for (let count = 0; count < 20; count += 1) answers.push(await fetchToken(guess));
+
+    expect(new Set(answers.map(({ statusCode }) => statusCode))).toEqual(new Set([401]));
+    expect(asked()).toBeLessThanOrEqual(3);
+    fixture.users.set('alice', 'guess');
+    fixture.clock.now += 11_000;
+    expect((await fetchToken(guess)).statusCode).toBe(200);
+  });
+
   it('gives whoever was let in before a token of its own while the origin is away', async () => {
     await fetchToken(alice);
     await fixture.decide({ authorization: alice, reference: { digest: fixture.layer }, kind: 'blob' });
