@@ -135,6 +135,22 @@ export function accessSuite(under: EngineUnderTest): void {
       }
     });
 
+    it('the origin may be named by ?ns=, as containerd does, and another registry by the path, as Podman does', async () => {
+      const foreign = await pushImage(test.other.registry);
+      const { host } = new URL(test.origin.url);
+
+      expectBytes((await test.get(`${image.byTag}?ns=${encodeURIComponent(host)}`)).body, image.manifest);
+      for (const [path, bytes] of [
+        [foreign.byTag, foreign.manifest],
+        [foreign.blob, foreign.layer],
+      ] as const) {
+        const answer = await test.get(path.replace('/v2/', '/v2/other.test/'));
+
+        expect(answer.status).toBe(200);
+        expectBytes(answer.body, bytes);
+      }
+    });
+
     it('another registry is asked for by ?ns=, and one that is not configured is unknown', async () => {
       const foreign = await pushImage(test.other.registry);
       const from = test.agent.asked.length;
