@@ -35,7 +35,7 @@ describe.each(['embedded', 'nginx'])('real clients pull a private image through 
         `    engine: ${engine}`,
         `    agent: { listen: 127.0.0.1:${await freePort()} }`,
         `    origin: { urls: ['${origin.url}'], credential: 'file:account' }`,
-        '    cache: { maxSize: 1g, minFree: 0m }',
+        '    cache: { maxSize: 1g, minFree: 1m }',
         '',
       ].join('\n'),
     );
@@ -81,6 +81,7 @@ describe.each(['embedded', 'nginx'])('real clients pull a private image through 
     const containerd: TestContainerd = await startContainerd();
     const pull = async () => {
       await containerd.ctr('images', 'remove', '--sync', reference);
+      expect((await containerd.ctr('content', 'ls', '--quiet')).stdout).toBe('');
       const account = `alice:${accountPassword}`;
       return containerd.ctr(
         'images',

@@ -29,18 +29,28 @@ export async function startWholePool(
 ): Promise<WholePool> {
   const origin = await startAccountOrigin();
   const folder = await createTempDirectory('pool');
-  const made = makePool({
-    folder: folder.path,
-    listen: `127.0.0.1:${await freePort()}`,
-    origin: [origin.url],
-    engine,
-    ...options,
-  });
-  const pool: Pool = {
-    ...made,
-    origin: { ...made.origin, credential: { username: 'pool', password: accountPassword } },
+  const start = async (attempts: number): Promise<{ pool: Pool; running: RunningPool }> => {
+    const made = makePool({
+      folder: folder.path,
+      listen: `127.0.0.1:${await freePort()}`,
+      origin: [origin.url],
+      engine,
+      ...options,
+    });
+    const credential = { username: 'pool', password: accountPassword };
+    const pool: Pool = { ...made, origin: { ...made.origin, credential } };
+    try {
+      return {
+        pool,
+        running: await startPool(pool, { log: createSilentLogger(), metrics: createMetrics() }),
+      };
+    } catch (error) {
+      // Somebody else on this machine may have taken the port meanwhile.
+      if (attempts === 0 || !/in use/.test(String(error))) throw error;
+      return start(attempts - 1);
+    }
   };
-  const running = await startPool(pool, { log: createSilentLogger(), metrics: createMetrics() });
+  const { pool, running } = await start(3);
   const close = async (): Promise<void> => {
     await running.close();
     await origin.close();

@@ -1,0 +1,3 @@
+import { originAwaySuite } from './origin-away-suite.ts';
+
+originAwaySuite('embedded');
