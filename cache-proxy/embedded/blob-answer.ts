@@ -1,7 +1,17 @@
 import type { ReadBuffers } from '../../core/object-store/read-buffers.ts';
 import { parseRange } from '../../oci/range.ts';
+import { fetchBlob } from '../fetch/fetch-blob.ts';
+import { OriginAway } from '../fetch/origin-link.ts';
 import { refuse, refuseAway } from './answer.ts';
-import { type BlobFetchDeps, BlobGone, type BlobSource, fetchPieces, PoolDenied } from './blob-fetch.ts';
+import {
+  type BlobFetchDeps,
+  BlobGone,
+  fetchPieces,
+  PoolDenied,
+  readExtent,
+  refusal,
+  type Source,
+} from './blob-fetch.ts';
 import { readBlob } from './blob-reader.ts';
 import { NoRoom } from './cache-store.ts';
 import { type CompareDeps, compareBlob } from './compare-blob.ts';
@@ -9,7 +19,6 @@ import { type Exchange, purposeOf } from './exchange.ts';
 import type { Purpose } from './fetches.ts';
 import type { Comparison, OpenBlob } from './open-blobs.ts';
 import { createSender, type Sender } from './sender.ts';
-import { OriginAway } from './upstream.ts';
 
 export interface BlobAnswerDeps extends BlobFetchDeps, CompareDeps {
   readonly buffers: ReadBuffers;
@@ -23,7 +32,7 @@ export async function answerBlob(
   deps: BlobAnswerDeps,
   exchange: Exchange,
   digest: OpenBlob['digest'],
-  source: BlobSource,
+  source: Source,
 ): Promise<void> {
   const { request, response } = exchange;
   const blob = deps.blobs.open(digest);
@@ -33,6 +42,11 @@ export async function answerBlob(
     const asked = rangeHeader(exchange, digest);
     const first = /^bytes=([0-9]{1,15})-/.exec(asked ?? '')?.[1];
     exchange.cache = blob.has(Math.floor(Number(first ?? 0) / blob.slice)) ? 'hit' : 'miss';
+    if (onlyIfCached(exchange) && !isHere(blob, asked)) {
+      // RFC 9111 5.2.1.7. Another pool asks, which has an origin of its own.
+      response.writeHead(504, { 'content-length': 0 }).end();
+      return;
+    }
     const size = await learnSize(deps, blob, source, exchange, asked);
     const range = parseRange(asked, size);
     if (range === 'unsatisfiable') {
@@ -68,7 +82,7 @@ export async function answerBlob(
 async function sendAll(
   deps: BlobAnswerDeps,
   blob: OpenBlob,
-  source: BlobSource,
+  source: Source,
   exchange: Exchange,
   part: { readonly start: number; readonly end: number; readonly size: number; readonly sender: Sender },
 ): Promise<void> {
@@ -83,7 +97,7 @@ async function sendAll(
       });
     } catch (error) {
       if (!(error instanceof NoRoom)) throw error;
-      await passThrough(source, position, to, sender);
+      await passThrough({ source, digest: blob.digest }, position, to, sender);
     }
   };
   const compared = !blob.dead && deps.store.blob(blob.digest)?.verified === true;
@@ -102,7 +116,7 @@ async function sendAll(
 async function awaitComparison(
   deps: BlobAnswerDeps,
   blob: OpenBlob,
-  source: BlobSource,
+  source: Source,
   last: { end: number; size: number; purpose: Purpose; comparison: Promise<Comparison> },
 ): Promise<Comparison> {
   // The last byte may be a piece of its own, which must be on its way before anybody waits for it.
@@ -129,16 +143,24 @@ async function awaitComparison(
 }
 
 /** What cannot be kept is still sent: straight from the origin, for this client alone. */
-async function passThrough(source: BlobSource, start: number, end: number, sender: Sender): Promise<void> {
-  const { upstream, path, scope } = source;
-  const headers = { range: `bytes=${start}-${end}` };
-  const answer = await upstream.fetch({ method: 'GET', path, scope, headers });
-  if (answer.statusCode !== 206 && !(answer.statusCode === 200 && start === 0)) {
-    answer.destroy();
-    throw new OriginAway(`it answered ${answer.statusCode}`);
+async function passThrough(
+  { source, digest }: { source: Source; digest: string },
+  start: number,
+  end: number,
+  sender: Sender,
+): Promise<void> {
+  const { link, parents, repository } = source;
+  const { status, body } = await fetchBlob(link, parents, {
+    repository,
+    digest,
+    range: `bytes=${start}-${end}`,
+  });
+  if (status !== 206 && !(status === 200 && start === 0)) {
+    body.destroy();
+    throw refusal(status);
   }
   let left = end - start + 1;
-  for await (const chunk of answer as AsyncIterable<Buffer>) {
+  for await (const chunk of body as AsyncIterable<Buffer>) {
     const part = chunk.subarray(0, left);
     left -= part.length;
     if (part.length > 0) await sender.bytes(part);
@@ -146,24 +168,26 @@ async function passThrough(source: BlobSource, start: number, end: number, sende
   if (left > 0) throw new OriginAway('the answer ended early');
 }
 
+/** Errors: as a fetch has them. */
+export async function askSize({ link, parents, repository }: Source, digest: string): Promise<number> {
+  const answer = await fetchBlob(link, parents, { repository, digest, range: 'bytes=0-0' });
+  answer.body.destroy();
+  const { size } = readExtent(answer);
+  if (size === undefined) throw refusal(answer.status);
+  return size;
+}
+
 /** From what is known, from the answer that begins to fetch it, or by asking where the range counts from the end. */
 async function learnSize(
   deps: BlobAnswerDeps,
   blob: OpenBlob,
-  source: BlobSource,
+  source: Source,
   exchange: Exchange,
   asked: string | undefined,
 ): Promise<number> {
   const [, first, last] = /^bytes=([0-9]{0,15})-([0-9]{0,15})$/.exec(asked ?? 'bytes=0-') ?? [];
   if (blob.size === undefined && (first === undefined || first === '')) {
-    const { upstream, path, scope } = source;
-    const answer = await upstream.fetch({ method: 'HEAD', path, scope });
-    answer.resume();
-    if (answer.statusCode === 404) throw new BlobGone('the origin does not have it');
-    const length = answer.headers['content-length'] ?? '';
-    if (answer.statusCode !== 200 || !/^[0-9]{1,15}$/.test(length))
-      throw new OriginAway('it does not tell the size');
-    blob.setSize(Number(length));
+    blob.setSize(await askSize(source, blob.digest));
   }
   const start = Number(first ?? 0);
   const piece = Math.floor(start / blob.slice);
@@ -178,6 +202,22 @@ async function learnSize(
     if (!foreign || ++failures > 2) throw fill.error;
   }
   return blob.size;
+}
+
+function onlyIfCached({ request }: Exchange): boolean {
+  return /(?:^|[\s,])only-if-cached(?:$|[\s,])/i.test(request.headers['cache-control'] ?? '');
+}
+
+/** All that is asked for. */
+function isHere(blob: OpenBlob, asked: string | undefined): boolean {
+  if (blob.size === undefined) return false;
+  const range = parseRange(asked, blob.size);
+  if (range === 'unsatisfiable') return false;
+  const { start, end } = range === 'whole' ? { start: 0, end: blob.size - 1 } : range;
+  for (let piece = Math.floor(start / blob.slice); piece * blob.slice <= end; piece += 1) {
+    if (!blob.has(piece)) return false;
+  }
+  return true;
 }
 
 /** RFC 9110 13.1.5: a range of something else than the client has a part of is not sent. */

@@ -1,11 +1,12 @@
-import type { IncomingMessage } from 'node:http';
+import { type BlobAnswer, fetchBlob } from '../fetch/fetch-blob.ts';
+import { OriginAway, type OriginLink } from '../fetch/origin-link.ts';
+import type { ParentPools } from '../fetch/parent-pools.ts';
 import type { PullRecord } from '../pull-record.ts';
 import { isWhole, pieceBytes } from './cache-index.ts';
 import { type CacheStore, NoRoom } from './cache-store.ts';
 import { observeFetch, type Purpose } from './fetches.ts';
 import type { OpenBlob } from './open-blobs.ts';
 import { createPieceFill, type PieceFill } from './piece-fill.ts';
-import { OriginAway, type UpstreamClient, type UpstreamRequest } from './upstream.ts';
 
 /** The origin says that this blob is not in that repository. */
 export class BlobGone extends Error {
@@ -17,19 +18,18 @@ export class PoolDenied extends Error {
   override readonly name = 'PoolDenied';
 }
 
-/** Where a blob is fetched from. */
-export interface BlobSource {
+/** Where a blob or a manifest is fetched from. */
+export interface Source {
   /** `<ns>|<repository>` */
   readonly name: string;
-  readonly upstream: UpstreamClient;
-  readonly path: string;
-  readonly scope: string;
+  readonly link: OriginLink;
+  readonly parents: ParentPools | undefined;
+  /** As the registry itself calls it. */
+  readonly repository: string;
 }
 
 /** Pieces that one request to the origin is for: few enough that little comes for nobody when the client leaves. */
 const window = 8;
-/** Until a blob's first byte: an origin under load may take longer than for a tag, and clients must know within five seconds. */
-const blobTimeout = 4000;
 
 export interface BlobFetchDeps {
   readonly store: CacheStore;
@@ -45,7 +45,7 @@ export interface BlobFetchDeps {
 export function fetchPieces(
   deps: BlobFetchDeps,
   blob: OpenBlob,
-  source: BlobSource,
+  source: Source,
   want: { readonly first: number; readonly end: number | undefined; readonly purpose: Purpose },
 ): PieceFill {
   const { first, purpose } = want;
@@ -81,35 +81,32 @@ export function fetchPieces(
 
   async function run(): Promise<void> {
     const note = observeFetch(purpose, deps.onRecord);
-    let answer: IncomingMessage | undefined;
+    let answer: BlobAnswer | undefined;
     try {
       const last = first + fills.size - 1;
-      const message: UpstreamRequest = {
-        method: 'GET',
-        path: source.path,
-        scope: source.scope,
-        headers: { range: `bytes=${first * blob.slice}-${(last + 1) * blob.slice - 1}` },
-        timeout: blobTimeout,
-      };
-      answer = await source.upstream.fetch(message);
-      note.answered(answer);
+      answer = await fetchBlob(source.link, source.parents, {
+        repository: source.repository,
+        digest: blob.digest,
+        range: `bytes=${first * blob.slice}-${(last + 1) * blob.slice - 1}`,
+      });
+      note.answered(answer.status);
       await take(answer, note.bytes);
     } catch (error) {
       failAll(asFailure(error));
-      answer?.destroy();
+      answer?.body.destroy();
     } finally {
       note.end('miss');
     }
   }
 
-  async function take(answer: IncomingMessage, count: (bytes: number) => void): Promise<void> {
+  async function take(answer: BlobAnswer, count: (bytes: number) => void): Promise<void> {
     const { start, size } = readExtent(answer);
     if (size !== undefined) blob.setSize(size);
-    if (answer.statusCode === 416 && size !== undefined) {
-      answer.resume();
+    if (answer.status === 416 && size !== undefined) {
+      answer.body.resume();
       return;
     }
-    if (start === undefined || size === undefined) throw refusal(answer);
+    if (start === undefined || size === undefined) throw refusal(answer.status);
     for (const [piece, each] of fills) {
       if (pieceBytes({ size, slice: blob.slice }, piece) > 0) continue;
       fills.delete(piece);
@@ -117,13 +114,12 @@ export function fetchPieces(
       each.fail(new BlobGone('behind the end'));
     }
     // Who answers all instead of a part would do so again for the next part.
-    if (answer.statusCode === 200) {
+    if (answer.status === 200) {
       for (let piece = 0; piece * blob.slice < size; piece += 1) if (mayOpen(piece)) open(piece);
     } else if (start !== first * blob.slice) throw new OriginAway('another part than was asked for');
     let position = start;
-    for await (const chunk of answer as AsyncIterable<Buffer>) {
+    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
       count(chunk.length);
-      source.upstream.alive();
       position = await spread(chunk, position, size);
     }
   }
@@ -162,9 +158,9 @@ function lastPiece(blob: OpenBlob, end: number | undefined): number {
 }
 
 /** Where the answer's bytes begin, and how long the whole is; undefined where it does not say. */
-export function readExtent(answer: IncomingMessage): { start: number | undefined; size: number | undefined } {
-  const { statusCode, headers } = answer;
-  if (statusCode === 200) {
+export function readExtent(answer: BlobAnswer): { start: number | undefined; size: number | undefined } {
+  const { status, headers } = answer;
+  if (status === 200) {
     const size = /^[0-9]{1,15}$/.test(headers['content-length'] ?? '')
       ? Number(headers['content-length'])
       : undefined;
@@ -173,14 +169,12 @@ export function readExtent(answer: IncomingMessage): { start: number | undefined
   const match = /^bytes (?:([0-9]{1,15})-[0-9]{1,15}|\*)\/([0-9]{1,15})$/.exec(
     headers['content-range'] ?? '',
   );
-  if ((statusCode !== 206 && statusCode !== 416) || match === null)
-    return { start: undefined, size: undefined };
+  if ((status !== 206 && status !== 416) || match === null) return { start: undefined, size: undefined };
   return { start: match[1] === undefined ? undefined : Number(match[1]), size: Number(match[2]) };
 }
 
 /** What a status means that brings no bytes. */
-export function refusal(answer: IncomingMessage): Error {
-  const status = answer.statusCode ?? 0;
+export function refusal(status: number): Error {
   if (status === 404) return new BlobGone('the origin does not have it');
   if (status === 401 || status === 403) return new PoolDenied('the origin refuses the pool’s account');
   return new OriginAway(`it answered ${status}`);

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { type BlobFetchDeps, BlobGone, type BlobSource, fetchPieces } from './blob-fetch.ts';
+import { type BlobFetchDeps, BlobGone, fetchPieces, type Source } from './blob-fetch.ts';
 import { pieceBytes } from './cache-index.ts';
 import type { Purpose } from './fetches.ts';
 import type { OpenBlob } from './open-blobs.ts';
@@ -18,7 +18,7 @@ const mostFailures = 3;
 export async function readBlob(
   deps: BlobFetchDeps,
   blob: OpenBlob,
-  source: BlobSource,
+  source: Source,
   range: { readonly start: number; readonly end: number; readonly size: number; readonly purpose: Purpose },
   take: TakeFile,
   reached: (position: number) => void,
@@ -51,7 +51,7 @@ export async function readBlob(
 function askAhead(
   deps: BlobFetchDeps,
   blob: OpenBlob,
-  source: BlobSource,
+  source: Source,
   next: { readonly piece: number; readonly end: number; readonly purpose: Purpose },
 ): void {
   if (next.piece * blob.slice > next.end || blob.has(next.piece) || blob.fills.has(next.piece)) return;
@@ -59,9 +59,9 @@ function askAhead(
 }
 
 /** Another repository may have what this fetch was refused, and its reader may try. */
-function isFinal(fill: PieceFill, source: BlobSource): boolean {
+function isFinal(fill: PieceFill, source: Source): boolean {
   if (fill.error instanceof BlobGone) return fill.source === source.name;
-  return source.upstream.health.away || isNoRoom(fill.error);
+  return source.link.away || isNoRoom(fill.error);
 }
 
 function isNoRoom(error: unknown): boolean {

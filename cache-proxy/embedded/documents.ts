@@ -17,7 +17,7 @@ export interface TagDocument {
   readonly repository: string;
   readonly digest: Digest;
   readonly tag: string;
-  /** Of what clients accept: see `acceptClass`. */
+  /** What clients take: a class of `fetch/accept-class.ts`. */
   readonly accept: string;
   readonly contentType: string;
   readonly etag?: string;
@@ -121,19 +121,3 @@ function readHead(bytes: Buffer): Head | undefined {
   if (typeof contentType !== 'string' || !texts) return undefined;
   return value as Head;
 }
-
-/**
- * Registries answer one tag differently by what is accepted, and say no Vary: clients that would get the same share an entry. As the reference configuration of
- * the nginx engine has it: the first of these that the header has in it.
- */
-export function acceptClass(accept: string | undefined): string {
-  for (const [name, type] of acceptClasses) if (accept?.includes(type) === true) return name;
-  return 'none';
-}
-
-const acceptClasses = [
-  ['index', 'application/vnd.oci.image.index.v1+json'],
-  ['list', 'application/vnd.docker.distribution.manifest.list.v2'],
-  ['oci', 'application/vnd.oci.image.manifest.v1+json'],
-  ['v2', 'application/vnd.docker.distribution.manifest.v2'],
-] as const;

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import type { PullRecord } from '../pull-record.ts';
 
 /** For whom something is fetched: what its record says. */
@@ -14,7 +13,7 @@ export function observeFetch(
   purpose: Purpose,
   onRecord: (record: PullRecord) => void,
 ): {
-  answered: (answer: IncomingMessage) => void;
+  answered: (status: number) => void;
   bytes: (count: number) => void;
   end: (cache: PullRecord['cache']) => void;
 } {
@@ -24,8 +23,8 @@ export function observeFetch(
   let bytes = 0;
   let firstByteSeconds: number | undefined;
   return {
-    answered(answer) {
-      status = answer.statusCode ?? 0;
+    answered(told) {
+      status = told;
       firstByteSeconds = (performance.now() - started) / 1000;
     },
     bytes(count) {

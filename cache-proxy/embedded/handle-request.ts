@@ -1,31 +1,24 @@
-import type { Agent, IncomingMessage, ServerResponse } from 'node:http';
-import { formatScope } from '../../oci/scope.ts';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Transport } from '../../oci/client/transport.ts';
 import type { Verdict } from '../agent/gate.ts';
+import type { PoolLinks } from '../nginx/pool-links.ts';
 import type { PoolEngineDeps } from '../pool-engine.ts';
-import type { Pool } from '../pools/pool.ts';
 import { poolHeader } from '../pools/pool-header.ts';
 import { refuse, refuseVerdict } from './answer.ts';
-import { answerBlob, type BlobAnswerDeps, refuseFetch } from './blob-answer.ts';
-import type { BlobSource } from './blob-fetch.ts';
+import { answerBlob, askSize, type BlobAnswerDeps, refuseFetch } from './blob-answer.ts';
+import type { Source } from './blob-fetch.ts';
 import { aboutOf, beginExchange, type Exchange } from './exchange.ts';
-import { endToEnd, forwardToAgent, forwardToOrigin, rewritten } from './forward.ts';
 import type { ManifestAnswers } from './manifest-answer.ts';
+import { passToAgent, passToOrigin } from './pass.ts';
 import { type Place, readTarget, type Target } from './read-target.ts';
-import type { UpstreamClient } from './upstream.ts';
-
-/** One configuration of the pool, and the connections made for it. Replaced whole; requests under way keep theirs. */
-export interface Configured {
-  readonly pool: Pool;
-  readonly origin: UpstreamClient;
-  /** By `ns`. */
-  readonly upstreams: ReadonlyMap<string, UpstreamClient>;
-}
 
 export interface HandlerDeps extends Pick<PoolEngineDeps, 'gate' | 'agent' | 'onRecord' | 'log'> {
-  readonly configured: () => Configured;
+  /** Of the configuration in force; requests under way keep theirs. */
+  readonly links: () => PoolLinks;
   readonly blobs: BlobAnswerDeps;
   readonly manifests: ManifestAnswers;
-  readonly agentConnections: Agent;
+  /** To the agent. */
+  readonly transport: Transport;
   readonly newId: () => string;
 }
 
@@ -47,26 +40,28 @@ export function createRequestHandler(
 
   async function handle(exchange: Exchange): Promise<void> {
     const { request, response } = exchange;
-    const configured = deps.configured();
-    const target = readTarget(configured.pool, request.url ?? '');
+    const links = deps.links();
+    const { pool } = links;
+    const target = readTarget(pool, request.url ?? '');
     exchange.about = aboutOf(target);
-    response.setHeader(poolHeader, configured.pool.name);
-    if (target.kind === 'agent') return forwardToAgent(exchange, deps.agentConnections, deps.agent);
+    response.setHeader(poolHeader, pool.name);
+    if (target.kind === 'agent') {
+      return passToAgent(exchange, { transport: deps.transport, address: deps.agent, pool });
+    }
     if (target.kind === 'unknown') return refuse(request, response, 'NAME_UNKNOWN');
-    if (target.kind === 'pass') return forward(exchange, configured, target.path);
+    if (target.kind === 'pass') return passToOrigin(exchange, links.of(undefined).link, pool);
 
     const { method } = request;
     if (method !== 'GET' && method !== 'HEAD') {
       // Other registries are fetched from, and no more.
       if (target.upstream !== undefined) return refuse(request, response, 'UNSUPPORTED');
-      return forward(exchange, configured, request.url ?? '');
+      return passToOrigin(exchange, links.of(undefined).link, pool);
     }
     request.resume();
-    const source = sourceOf(configured, target);
-    if (source === undefined) return refuse(request, response, 'NAME_UNKNOWN');
-    const { authorization } = request.headers;
+    const source = sourceOf(links, target);
+    // Whether a blob is in a repository only its registry knows: pushes ask so, and must not be told of what only the cache has.
     if (target.kind === 'blob' && method === 'HEAD' && target.upstream === undefined) {
-      return passHead(exchange, configured, source, authorization ?? '');
+      return passToOrigin(exchange, source.link, pool);
     }
     const verdict = await decide(exchange, target);
     if (verdict.outcome !== 'allowed') {
@@ -80,7 +75,7 @@ export function createRequestHandler(
     if (target.kind === 'tag') return deps.manifests.byTag(exchange, { source, repository }, target.tag);
     if (target.kind === 'manifest')
       return deps.manifests.byDigest(exchange, { source, repository }, target.digest);
-    if (method === 'HEAD') return passHead(exchange, configured, source);
+    if (method === 'HEAD') return answerHead(exchange, source, target.digest);
     return answerBlob(deps.blobs, exchange, target.digest, source);
   }
 
@@ -96,25 +91,16 @@ export function createRequestHandler(
     });
   }
 
-  function forward(exchange: Exchange, { pool, origin }: Configured, path: string): Promise<void> {
-    return forwardToOrigin(exchange, origin, path, { endpoint: pool.endpoint, origins: pool.origin.urls });
-  }
-
-  /** Whether a blob is in a repository only its registry knows. Without `authorization` it is asked as the pool. */
-  async function passHead(
-    exchange: Exchange,
-    { pool }: Configured,
-    { upstream, path, scope }: BlobSource,
-    authorization?: string,
-  ): Promise<void> {
-    const { request, response } = exchange;
-    const own = authorization === undefined ? {} : { authorization };
+  /** Whether a blob of another registry is there: asked as the pool, which alone has an account there. */
+  async function answerHead(exchange: Exchange, source: Source, digest: string): Promise<void> {
     try {
-      const answer = await upstream.fetch({ method: 'HEAD', path, scope, ...own });
-      answer.resume();
-      const options = { endpoint: pool.endpoint, origins: pool.origin.urls };
-      response
-        .writeHead(answer.statusCode ?? 502, endToEnd(rewritten(answer.headers, request, options)))
+      const size = await askSize(source, digest);
+      exchange.response
+        .writeHead(200, {
+          'content-type': 'application/octet-stream',
+          'content-length': size,
+          'docker-content-digest': digest,
+        })
         .end();
     } catch (error) {
       await refuseFetch(exchange, error);
@@ -122,15 +108,7 @@ export function createRequestHandler(
   }
 }
 
-function sourceOf({ origin, upstreams }: Configured, target: Content): BlobSource | undefined {
-  const upstream = target.upstream === undefined ? origin : upstreams.get(target.upstream.ns);
-  if (upstream === undefined) return undefined;
-  const { repository } = target;
-  const reference = target.kind === 'tag' ? target.tag : target.digest;
-  return {
-    name: `${target.upstream?.ns ?? ''}|${repository}`,
-    upstream,
-    path: `/v2/${repository}/${target.kind === 'blob' ? 'blobs' : 'manifests'}/${reference}`,
-    scope: formatScope({ type: 'repository', name: repository, actions: ['pull'] }),
-  };
+function sourceOf(links: PoolLinks, { upstream, repository }: Content): Source {
+  const { link, parents } = links.of(upstream?.ns);
+  return { name: `${upstream?.ns ?? ''}|${repository}`, link, parents, repository };
 }

@@ -1,13 +1,15 @@
-import type { Digest } from '../../oci/digest.ts';
+import { type Digest, isDigest } from '../../oci/digest.ts';
+import { acceptClass } from '../fetch/accept-class.ts';
+import { fetchManifest } from '../fetch/fetch-manifest.ts';
+import { OriginAway, type OriginLink } from '../fetch/origin-link.ts';
 import type { Pool } from '../pools/pool.ts';
 import type { PullRecord } from '../pull-record.ts';
 import { refuseFetch } from './blob-answer.ts';
-import { BlobGone, type BlobSource } from './blob-fetch.ts';
+import { BlobGone, refusal, type Source } from './blob-fetch.ts';
 import type { CacheStore } from './cache-store.ts';
-import { acceptClass, type ManifestDocument, manifestKey, type TagDocument, tagKey } from './documents.ts';
+import { type ManifestDocument, manifestKey, type TagDocument, tagKey } from './documents.ts';
 import { type Exchange, purposeOf } from './exchange.ts';
-import { acceptAll, fetchManifest } from './manifest-fetch.ts';
-import { OriginAway, type UpstreamClient } from './upstream.ts';
+import { observeFetch, type Purpose } from './fetches.ts';
 
 export interface ManifestAnswers {
   byDigest(exchange: Exchange, place: ManifestPlace, digest: Digest): Promise<void>;
@@ -15,7 +17,7 @@ export interface ManifestAnswers {
 }
 
 export interface ManifestPlace {
-  readonly source: BlobSource;
+  readonly source: Source;
   /** With `<ns>/` in front for other upstreams. */
   readonly repository: string;
 }
@@ -40,7 +42,7 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
   const { store, onRecord } = deps;
   /** One question to the origin, however many ask. */
   const flights = new Map<string, Promise<Revalidated>>();
-  const slowUntil = new WeakMap<UpstreamClient, number>();
+  const slowUntil = new WeakMap<OriginLink, number>();
 
   function together(key: string, ask: () => Promise<Revalidated>): Promise<Revalidated> {
     const flying = flights.get(key);
@@ -62,59 +64,78 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
     return manifest === undefined ? undefined : { tag, manifest };
   }
 
+  /** Undefined: it is still the one with `etag`. Errors: BlobGone, PoolDenied, OriginAway. */
+  async function ask(
+    { source, repository }: ManifestPlace,
+    question: { readonly reference: string; readonly accept: string; readonly etag?: string | undefined },
+    purpose: Purpose,
+  ): Promise<{ manifest: ManifestDocument; etag: string | undefined } | undefined> {
+    const { reference, accept, etag } = question;
+    const note = observeFetch(purpose, onRecord);
+    let how: PullRecord['cache'] = 'miss';
+    try {
+      const { status, headers, body } = await fetchManifest(source.link, {
+        repository: source.repository,
+        reference,
+        accept,
+        ...(etag === undefined ? {} : { ifNoneMatch: etag }),
+      });
+      note.answered(status);
+      note.bytes(body.length);
+      if (status === 304 && etag !== undefined) {
+        how = 'revalidated';
+        return undefined;
+      }
+      const digest = headers['docker-content-digest'] ?? '';
+      if (status !== 200 || !isDigest(digest)) throw refusal(status);
+      // An error page of some proxy, with 200.
+      if (!/^\s*\{/.test(body.toString('latin1', 0, 64))) throw new OriginAway('this is no manifest');
+      const contentType = (headers['content-type'] ?? '').slice(0, 200);
+      const manifest: ManifestDocument = { kind: 'manifest', repository, digest, contentType, body };
+      const tagged = headers['etag'];
+      return { manifest, etag: tagged === undefined || tagged.length > 300 ? undefined : tagged };
+    } finally {
+      note.end(how);
+    }
+  }
+
   async function revalidate(
     exchange: Exchange,
-    { source, repository }: ManifestPlace,
+    place: ManifestPlace,
     tag: string,
-    accept: string | undefined,
+    accept: string,
   ): Promise<Revalidated> {
-    const key = tagKey(repository, tag, acceptClass(accept));
-    const kept = keptFor(key, repository);
-    const etag = kept?.tag.etag;
-    const fetched = await fetchManifest(
-      {
-        source,
-        repository,
-        accept: accept ?? acceptAll,
-        purpose: purposeOf(exchange),
-        ...(etag === undefined ? {} : { etag }),
-      },
-      onRecord,
-    );
+    const { repository } = place;
+    const kept = keptFor(tagKey(repository, tag, accept), repository);
+    const question = { reference: tag, accept, etag: kept?.tag.etag };
+    const fetched = await ask(place, question, purposeOf(exchange));
     if (fetched === undefined) {
       // Only what was kept was asked about.
       if (kept === undefined) throw new OriginAway('it answered 304 to a question without a condition');
       return { manifest: kept.manifest, cache: 'revalidated' };
     }
-    const { manifest } = fetched;
-    if (store.indexedDocument(manifestKey(repository, manifest.digest)) === undefined)
-      store.putDocument(manifest);
-    store.putDocument({
-      kind: 'tag',
-      repository,
-      tag,
-      accept: acceptClass(accept),
-      digest: manifest.digest,
-      contentType: manifest.contentType,
-      ...(fetched.etag === undefined ? {} : { etag: fetched.etag }),
-    });
+    const { manifest, etag } = fetched;
+    const { digest, contentType } = manifest;
+    if (store.indexedDocument(manifestKey(repository, digest)) === undefined) store.putDocument(manifest);
+    const answer = { kind: 'tag', repository, tag, accept, digest, contentType } as const;
+    store.putDocument(etag === undefined ? answer : { ...answer, etag });
     return { manifest, cache: 'miss' };
   }
 
   /** The flight, unless it takes longer than a client with something in the cache would wait. */
-  async function patiently(flight: Promise<Revalidated>, upstream: UpstreamClient): Promise<Revalidated> {
-    const wait = (slowUntil.get(upstream) ?? 0) > Date.now() ? 0 : patience;
+  async function patiently(flight: Promise<Revalidated>, link: OriginLink): Promise<Revalidated> {
+    const wait = (slowUntil.get(link) ?? 0) > Date.now() ? 0 : patience;
     let timer: NodeJS.Timeout | undefined;
     const started = Date.now();
     const tired = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        if (wait > 0) slowUntil.set(upstream, Date.now() + impatience);
+        if (wait > 0) slowUntil.set(link, Date.now() + impatience);
         reject(new OriginAway('no answer in time'));
       }, wait);
     });
     flight.then(
       () => {
-        if (Date.now() - started < patience / 2) slowUntil.delete(upstream);
+        if (Date.now() - started < patience / 2) slowUntil.delete(link);
       },
       () => {},
     );
@@ -137,8 +158,8 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
       }
       try {
         const { manifest } = await together(`${key}|${source.name}`, async () => {
-          const question = { source, repository, digest, accept: acceptAll, purpose: purposeOf(exchange) };
-          const fetched = await fetchManifest(question, onRecord);
+          const question = { reference: digest, accept: '' };
+          const fetched = await ask(place, question, purposeOf(exchange));
           if (fetched === undefined)
             throw new OriginAway('it answered 304 to a question without a condition');
           store.putDocument(fetched.manifest);
@@ -152,12 +173,12 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
     },
     async byTag(exchange, place, tag) {
       const { source, repository } = place;
-      const { accept } = exchange.request.headers;
-      const key = tagKey(repository, tag, acceptClass(accept));
+      const accept = acceptClass(exchange.request.headers.accept);
+      const key = tagKey(repository, tag, accept);
       const kept = keptFor(key, repository);
       try {
         const flight = together(key, () => revalidate(exchange, place, tag, accept));
-        const answer = await (kept === undefined ? flight : patiently(flight, source.upstream));
+        const answer = await (kept === undefined ? flight : patiently(flight, source.link));
         exchange.cache = answer.cache;
         await sendManifest(exchange, answer.manifest);
       } catch (error) {

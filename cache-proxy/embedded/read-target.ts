@@ -18,8 +18,8 @@ export type Target =
   | (Place & { readonly kind: 'tag'; readonly tag: string })
   /** The agent's: the challenge of the pool, and tokens. */
   | { readonly kind: 'agent' }
-  /** The origin's, with the client's own Authorization. `path` is the request's, with its query. */
-  | { readonly kind: 'pass'; readonly path: string }
+  /** The origin's, with the client's own Authorization. */
+  | { readonly kind: 'pass' }
   | { readonly kind: 'unknown' };
 
 /**
@@ -41,12 +41,12 @@ export function readTarget(pool: Pool, url: string): Target {
       return { ...place, kind: kind === 'blobs' ? 'blob' : 'manifest', digest: reference };
     return kind === 'manifests' && isTag(reference) ? { ...place, kind: 'tag', tag: reference } : unknown;
   }
-  if (path === '/v2/_catalog') return { kind: 'pass', path: url };
+  if (path === '/v2/_catalog') return { kind: 'pass' };
   const passed = others.exec(path)?.[1];
   if (passed === undefined) return unknown;
   // Only the origin is written to and listed; what else is kept here is fetched and no more.
   const place = placeOf(pool, passed, mark < 0 ? '' : url.slice(mark + 1));
-  return place === undefined || place.upstream !== undefined ? unknown : { kind: 'pass', path: url };
+  return place === undefined || place.upstream !== undefined ? unknown : { kind: 'pass' };
 }
 
 const unknown: Target = { kind: 'unknown' };

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { Agent, createServer, type Server, type ServerOptions } from 'node:http';
+import { createServer, type Server, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
@@ -8,20 +8,24 @@ import { createRequestIds } from '../../core/http/http-server.ts';
 import { createIdleGuard } from '../../core/http/idle-guard.ts';
 import { createReadBuffers } from '../../core/object-store/read-buffers.ts';
 import { UserError } from '../../core/user-error.ts';
+import { createTransport } from '../../oci/client/transport.ts';
+import { createPoolLinks, type PoolLinks } from '../nginx/pool-links.ts';
 import type { PoolEngine, PoolEngineDeps } from '../pool-engine.ts';
 import type { Pool } from '../pools/pool.ts';
 import type { BlobAnswerDeps } from './blob-answer.ts';
 import { openCacheStore } from './cache-store.ts';
 import { compareBlob } from './compare-blob.ts';
-import { type Configured, createRequestHandler } from './handle-request.ts';
+import { createRequestHandler } from './handle-request.ts';
 import { createManifestAnswers } from './manifest-answer.ts';
 import { createOpenBlobs } from './open-blobs.ts';
 import { createPoolCache } from './pool-cache.ts';
-import { createUpstreamClient } from './upstream.ts';
 
 /** A client may take hours for a layer; what must not last is silence. */
 const idleTimeout = 60_000;
 const sweepEvery = 60_000;
+const agentTimeout = 20_000;
+/** Layers that were being fetched with a former configuration are, for so long. */
+const formerLinks = 15 * 60_000;
 
 const listenerOptions: ServerOptions = {
   requestTimeout: 0,
@@ -37,7 +41,8 @@ const listenerOptions: ServerOptions = {
  */
 export async function startEmbeddedEngine(pool: Pool, deps: PoolEngineDeps): Promise<PoolEngine> {
   const { onRecord, log } = deps;
-  let configured = configure(pool, deps);
+  let links = openLinks(pool, deps);
+  const former = new Map<PoolLinks, NodeJS.Timeout>();
   const store = await openCacheStore({
     // Beside what another engine may have kept there.
     folder: join(pool.cache.folder, 'embedded'),
@@ -54,17 +59,17 @@ export async function startEmbeddedEngine(pool: Pool, deps: PoolEngineDeps): Pro
     buffers: createReadBuffers(),
     completed: (blob) => void compareBlob({ store, blobs, log }, blob),
   };
-  const agentConnections = new Agent({ keepAlive: true, maxSockets: 64 });
+  const transport = createTransport({ timeoutMs: agentTimeout, maxSockets: 256 });
   const handle = createRequestHandler({
     ...deps,
-    configured: () => configured,
+    links: () => links,
     blobs: blobDeps,
     manifests: createManifestAnswers({
       store,
       onRecord,
-      onOriginMissing: () => configured.pool.onOriginMissing,
+      onOriginMissing: () => links.pool.onOriginMissing,
     }),
-    agentConnections,
+    transport,
     newId: createRequestIds(),
   });
   const idle = createIdleGuard(idleTimeout);
@@ -82,8 +87,20 @@ export async function startEmbeddedEngine(pool: Pool, deps: PoolEngineDeps): Pro
   sweep.unref();
   const end = (): void => {
     clearInterval(sweep);
-    agentConnections.destroy();
-    closeConnections(configured);
+    transport.close();
+    for (const [each, timer] of former) {
+      clearTimeout(timer);
+      each.close();
+    }
+    links.close();
+  };
+  const retire = (old: PoolLinks): void => {
+    const timer = setTimeout(() => {
+      former.delete(old);
+      old.close();
+    }, formerLinks);
+    timer.unref();
+    former.set(old, timer);
   };
   const url = await listen(server, pool).catch((error: unknown) => {
     end();
@@ -95,7 +112,7 @@ export async function startEmbeddedEngine(pool: Pool, deps: PoolEngineDeps): Pro
     url,
     cache: createPoolCache(store, blobs),
     async reconfigure(next) {
-      const current = configured.pool;
+      const current = links.pool;
       if (next.listen !== current.listen || next.engine !== current.engine || !next.tls !== !current.tls) {
         throw new UserError(
           `pool ${next.name}: another listener or engine takes a restart of \`serve pool\``,
@@ -106,19 +123,18 @@ export async function startEmbeddedEngine(pool: Pool, deps: PoolEngineDeps): Pro
           `pool ${next.name}: another folder for the cache takes a restart of \`serve pool\``,
         );
       }
-      const made = configure(next, deps);
+      const made = openLinks(next, deps);
       try {
         if (next.tls !== undefined && 'setSecureContext' in server)
           server.setSecureContext(readTls(next.tls));
       } catch (error) {
-        closeConnections(made);
+        made.close();
         throw error;
       }
-      const former = configured;
-      configured = made;
+      retire(links);
+      links = made;
       store.limits = next.cache;
       store.sweep();
-      retire(former);
     },
     close() {
       closing ??= (async () => {
@@ -132,21 +148,18 @@ export async function startEmbeddedEngine(pool: Pool, deps: PoolEngineDeps): Pro
   };
 }
 
-function configure(pool: Pool, { log, health }: PoolEngineDeps): Configured {
-  const origin = createUpstreamClient(pool.origin, log, health);
-  const upstreams = new Map(
-    pool.upstreams.map((upstream) => [upstream.ns, createUpstreamClient(upstream, log)]),
-  );
-  return { pool, origin, upstreams };
-}
-
-function closeConnections({ origin, upstreams }: Configured): void {
-  for (const client of [origin, ...upstreams.values()]) client.close();
-}
-
-/** What is under way with them goes on to its end. */
-function retire({ origin, upstreams }: Configured): void {
-  for (const client of [origin, ...upstreams.values()]) client.retire();
+/** Errors: UserError. */
+function openLinks(pool: Pool, deps: PoolEngineDeps): PoolLinks {
+  try {
+    return createPoolLinks(pool, deps);
+  } catch (cause) {
+    throw new UserError(
+      `pool ${pool.name}: a file of certificates cannot be read: ${(cause as Error).message}`,
+      {
+        cause,
+      },
+    );
+  }
 }
 
 function createListener(pool: Pool): Server | TlsServer {

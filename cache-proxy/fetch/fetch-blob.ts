@@ -52,6 +52,7 @@ export async function fetchBlob(
 
 /** What is the same whoever sent it, so that pieces of different senders fit together. */
 function headersOf({ status, headers }: Answer, digest: string): Record<string, string> {
+  if (status === 416) return only(headers, 'content-range');
   if (status !== 200 && status !== 206) return {};
   return {
     'content-type': 'application/octet-stream',

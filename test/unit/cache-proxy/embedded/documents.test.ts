@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { acceptClass, decodeDocument, encodeDocument } from '../../../../cache-proxy/embedded/documents.ts';
+import { decodeDocument, encodeDocument } from '../../../../cache-proxy/embedded/documents.ts';
 import { digestOf } from '../../../../oci/digest.ts';
-import { mediaTypes } from '../../../../oci/media-types.ts';
 
 const body = Buffer.from('{\n "schemaVersion": 2\n}');
 const manifest = {
@@ -40,18 +39,5 @@ describe('cached documents', () => {
     ['another body', Buffer.concat([encodeDocument(manifest).subarray(0, -1), Buffer.from('x')])],
   ])('%s is none', (_, bytes) => {
     expect(decodeDocument(bytes)).toBeUndefined();
-  });
-});
-
-describe('what clients accept', () => {
-  it.each([
-    [undefined, 'none'],
-    ['*/*', 'none'],
-    [`${mediaTypes.dockerManifest}, ${mediaTypes.ociIndex}`, 'index'],
-    [`${mediaTypes.dockerManifest}, ${mediaTypes.dockerManifestList}`, 'list'],
-    [mediaTypes.ociManifest, 'oci'],
-    [mediaTypes.dockerManifest, 'v2'],
-  ])('%s is the class %s', (accept, expected) => {
-    expect(acceptClass(accept)).toBe(expected);
   });
 });
