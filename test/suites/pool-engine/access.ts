@@ -7,6 +7,7 @@ import {
   openTestPool,
   poolAuthorization,
   pushImage,
+  settle,
   type TestContent,
   type TestPool,
 } from './fixture.ts';
@@ -21,9 +22,9 @@ export function accessSuite(under: EngineUnderTest): void {
       image = await pushImage(test.origin.registry);
       for (const path of [image.blob, image.byDigest, image.byTag]) await test.get(path);
     });
-    afterEach(() => {
+    afterEach(async () => {
       test.agent.rule = byHeader;
-      test.origin.rule = undefined;
+      await settle(test);
     });
     afterAll(() => test.close());
 

@@ -10,6 +10,7 @@ import {
   held,
   openTestPool,
   pushImage,
+  settle,
   slice,
   type TestContent,
   type TestPool,
@@ -22,18 +23,12 @@ export function cacheSuite(under: EngineUnderTest): void {
     beforeAll(async () => {
       test = await openTestPool(under);
     });
-    afterEach(() => {
-      test.origin.rule = undefined;
-    });
+    afterEach(() => settle(test));
     afterAll(() => test.close());
 
     const warm = async (layerBytes?: number): Promise<TestContent> => {
       const image = await pushImage(test.origin.registry, layerBytes);
-      for (const path of [image.byTag, image.byDigest, image.blob]) {
-        // The test before may have left the origin for away.
-        const pulled = async (): Promise<boolean> => (await test.get(path)).status === 200;
-        await waitFor(pulled, { what: path, timeoutMs: 60_000 });
-      }
+      for (const path of [image.byTag, image.byDigest, image.blob]) await test.get(path);
       await waitFor(async () => (await test.engine.cache.coverage(image.layerDigest)).whole, {
         what: 'the layer in the cache',
         timeoutMs: 20_000,

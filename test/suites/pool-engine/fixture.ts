@@ -12,6 +12,7 @@ import { freePort } from '../../helpers/free-port.ts';
 import { makePool } from '../../helpers/pool.ts';
 import { startPoolAgent, type TestPoolAgent } from '../../helpers/pool-agent.ts';
 import { type PoolOrigin, startPoolOrigin } from '../../helpers/pool-origin.ts';
+import { waitFor } from '../../helpers/process.ts';
 import { type HttpAnswer, send } from '../../helpers/raw-http.ts';
 import { createTempDirectory } from '../../helpers/temp.ts';
 
@@ -165,6 +166,15 @@ export async function moveTag(
   const next = pushed[repository]?.manifests['next'];
   if (next === undefined) throw new Error('nothing was pushed');
   return next;
+}
+
+/** The origin behaves again, and the pool knows: else the next test would find it away. */
+export async function settle({ origin, get }: TestPool): Promise<void> {
+  if (origin.rule === undefined) return;
+  origin.rule = undefined;
+  const image = await pushImage(origin.registry, 1);
+  const answered = async (): Promise<boolean> => (await get(image.blob)).status === 200;
+  await waitFor(answered, { what: 'an origin that is not away', timeoutMs: 60_000 });
 }
 
 /** A million bytes are not worth a difference on the screen. */

@@ -11,6 +11,7 @@ import {
   openTestPool,
   poolAuthorization,
   pushImage,
+  settle,
   slice,
   type TestPool,
 } from './fixture.ts';
@@ -22,9 +23,7 @@ export function originSideSuite(under: EngineUnderTest): void {
     beforeAll(async () => {
       test = await openTestPool(under);
     });
-    afterEach(() => {
-      test.origin.rule = undefined;
-    });
+    afterEach(() => settle(test));
     afterAll(() => test.close());
 
     it('what is fetched is fetched with the pool’s account, never with the client’s', async () => {

@@ -8,6 +8,7 @@ import {
   held,
   openTestPool,
   pushImage,
+  settle,
   slice,
   type TestPool,
 } from './fixture.ts';
@@ -19,9 +20,7 @@ export function pullSuite(under: EngineUnderTest): void {
     beforeAll(async () => {
       test = await openTestPool(under);
     });
-    afterEach(() => {
-      test.origin.rule = undefined;
-    });
+    afterEach(() => settle(test));
     afterAll(() => test.close());
 
     it('the origin sends a layer once, however many clients ask for it at the same time', async () => {
@@ -169,7 +168,7 @@ export function pullSuite(under: EngineUnderTest): void {
       test.origin.rule = () => ({ cutBefore: 5 * slice + 1000 });
       await test.get(image.blob).catch(() => {});
       const before = test.origin.bodyBytes(image.layerDigest);
-      test.origin.rule = undefined;
+      await settle(test);
 
       const answer = await test.get(image.blob);
 
@@ -182,7 +181,7 @@ export function pullSuite(under: EngineUnderTest): void {
       const image = await pushImage(test.origin.registry, 4 * slice);
       test.origin.rule = () => ({ damage: 3 * slice });
       const wrong = await Promise.allSettled([test.get(image.blob), test.get(image.blob)]);
-      test.origin.rule = undefined;
+      await settle(test);
 
       const right = await test.get(image.blob);
 
@@ -195,7 +194,7 @@ export function pullSuite(under: EngineUnderTest): void {
       const image = await pushImage(test.origin.registry);
       test.origin.rule = () => ({ damage: 20 });
       await test.get(image.byDigest).catch(() => {});
-      test.origin.rule = undefined;
+      await settle(test);
       if (!under.verifies) await test.engine.cache.purge({ digest: image.manifestDigest });
 
       expectBytes((await test.get(image.byDigest)).body, image.manifest);

@@ -8,6 +8,7 @@ import {
   moveTag,
   openTestPool,
   pushImage,
+  settle,
   type TestPool,
 } from './fixture.ts';
 
@@ -18,9 +19,7 @@ export function tagSuite(under: EngineUnderTest): void {
     beforeAll(async () => {
       test = await openTestPool(under);
     });
-    afterEach(() => {
-      test.origin.rule = undefined;
-    });
+    afterEach(() => settle(test));
     afterAll(() => test.close());
 
     it('a tag is revalidated, and its bytes do not come twice', async () => {
