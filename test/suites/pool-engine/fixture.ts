@@ -169,11 +169,12 @@ export async function moveTag(
 }
 
 /** The origin behaves again, and the pool knows: else the next test would find it away. */
-export async function settle({ origin, get }: TestPool): Promise<void> {
+export async function settle(test: TestPool): Promise<void> {
+  const { origin } = test;
   if (origin.rule === undefined) return;
   origin.rule = undefined;
   const image = await pushImage(origin.registry, 1);
-  const answered = async (): Promise<boolean> => (await get(image.blob)).status === 200;
+  const answered = async (): Promise<boolean> => (await test.get(image.blob)).status === 200;
   await waitFor(answered, { what: 'an origin that is not away', timeoutMs: 60_000 });
 }
 
