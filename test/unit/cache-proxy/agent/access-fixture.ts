@@ -38,6 +38,8 @@ export interface AccessFixtureOptions {
   readonly pool?: Partial<Omit<Pool, 'origin'>>;
   /** An origin that tells nobody which tokens are void. */
   readonly withoutVoidTokens?: boolean;
+  /** One that publishes no keys, as most registries do: its tokens say nothing to the pool. */
+  readonly withoutKeys?: boolean;
 }
 
 /** A real registry with accounts and the pool's whole gate before it, without a network between them, and with one clock. */
@@ -109,6 +111,9 @@ export async function createAccessFixture(options: AccessFixtureOptions = {}) {
     const ask: OriginClient['ask'] = async ({ method, target, headers = {}, body }) => {
       if (origin.state !== 'up') {
         throw new OriginUnavailable('does not answer', { answersOthers: origin.state === 'busy' });
+      }
+      if (options.withoutKeys === true && String(target) === '/.well-known/jwks.json') {
+        return { status: 404, headers: {}, body: Buffer.alloc(0) };
       }
       origin.asked.push(`${method} ${String(target).split('?')[0]}`);
       const request: InjectOptions = { method, url: String(target), headers };

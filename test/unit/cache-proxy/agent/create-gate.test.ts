@@ -208,6 +208,31 @@ describe('the gate', () => {
     expect((await decide(token)).outcome).toBe('unauthenticated');
   });
 
+  it('asks an origin whose tokens it cannot read, and knows by its answer whom to let in while it is away', async () => {
+    const { decide, tokenOf, layer, origin, clock, agent } = await setUp({
+      withoutKeys: true,
+      withoutVoidTokens: true,
+    });
+    const blob = { reference: { digest: layer }, kind: 'blob' } as const;
+    const authorization = await tokenOf('alice', 'team/app');
+
+    expect(await decide({ ...blob, authorization })).toEqual(allowed);
+    expect(origin.asked.filter((asked) => asked === `HEAD /v2/team/app/blobs/${layer}`)).toHaveLength(2);
+    expect((await decide({ ...blob, authorization: await tokenOf('bob', 'team/app') })).outcome).toBe(
+      'unauthenticated',
+    );
+    expect((await decide({ ...blob, authorization: 'Bearer abc' })).outcome).toBe('unauthenticated');
+
+    origin.state = 'away';
+    clock.now += 60_000;
+    expect(await decide({ ...blob, authorization })).toEqual(allowed);
+    expect(await decide({ ...blob, authorization: await tokenOf('alice', 'team/app') })).toEqual(allowed);
+    expect(await decide({ ...blob, authorization: 'Bearer abc' })).toEqual(away);
+    const url = '/token?service=registry.test&scope=repository:team/app:pull';
+    const refused = await agent({ url, headers: { authorization: basic('bob', 'builder') } });
+    expect(refused.statusCode).toBe(503);
+  });
+
   it('gives everybody the repositories that are for everybody', async () => {
     const pool = {
       auth: { mode: 'token', offlineGrace: day, anonymousRepositories: ['public/**'] },
