@@ -59,7 +59,7 @@ const lookMs = 4_400;
 /** One that answers small questions and then fails again is left alone for so long. */
 const restMs = 5_000;
 /** Without a byte in the middle of a body; then the rest is asked for anew. */
-const stallMs = 30_000;
+const stallMs = 10_000;
 /** For whoever writes: assembling a large upload takes its time. */
 const writeMs = 15 * 60_000;
 const maxRedirects = 4;
@@ -144,6 +144,26 @@ export function createOriginLink(options: OriginLinkOptions): OriginLink {
     return made;
   };
 
+  /** Asks something small meanwhile: a registry that only has much to do is not away. */
+  const inTime = async (answer: Promise<Answer>, patience: number, replica: URL): Promise<Answer> => {
+    try {
+      return await raced(answer, patience / 2);
+    } catch (error) {
+      if (!(error instanceof Late)) throw error;
+    }
+    let alive = false;
+    probe(replica).then(
+      () => {
+        alive = true;
+      },
+      () => {},
+    );
+    try {
+      return await within(patience / 2, answer);
+    } catch (error) {
+      throw error instanceof Late && alive ? new Slow(`${replica.host} takes too long`) : error;
+    }
+  };
   const signInOf = (replica: URL, refused: Answer): ClientAuth => {
     const known = signIns.get(replica);
     if (known !== undefined) return known;
@@ -168,12 +188,12 @@ export function createOriginLink(options: OriginLinkOptions): OriginLink {
         ...(authorization === undefined ? {} : { authorization }),
       });
     const sent = signIns.get(replica)?.header(scope) ?? basic;
-    const answer = await within(patience, as(sent));
+    const answer = await inTime(as(sent), patience, replica);
     if (answer.status !== 401) return follow(replica, answer, request.headers);
     answer.body.resume();
     const auth = signInOf(replica, answer);
     if (await within(patience, auth.learn(answer, scope, sent))) {
-      const again = await within(patience, as(auth.header(scope)));
+      const again = await inTime(as(auth.header(scope)), patience, replica);
       if (again.status !== 401) return follow(replica, again, request.headers);
       again.body.resume();
     }
@@ -196,6 +216,7 @@ export function createOriginLink(options: OriginLinkOptions): OriginLink {
       const order = inOrder();
       let reason = '';
       let answered = false;
+      let slow = false;
       for (const replica of order) {
         try {
           const answer = await ask(replica, request, request.patience / order.length);
@@ -214,10 +235,17 @@ export function createOriginLink(options: OriginLinkOptions): OriginLink {
           reason = `${replica.host} answered ${answer.status}`;
         } catch (error) {
           if (error instanceof Refused) throw error;
+          slow ||= error instanceof Slow;
           reason = describe(error);
         }
       }
-      throw answered ? new OriginAway(reason) : fail(reason);
+      if (answered) throw new OriginAway(reason);
+      // Once is no absence; one that answers nothing but small questions is.
+      if (slow && failures === 0) {
+        failures = 1;
+        throw new OriginAway(reason);
+      }
+      throw fail(reason);
     },
     async pass({ method, path, headers, body }) {
       if (isAway()) throw new OriginAway('the registry is away');
@@ -248,6 +276,9 @@ export function createOriginLink(options: OriginLinkOptions): OriginLink {
 
 /** An answer, but none that helps: asking another replica would not. */
 class Refused extends OriginAway {}
+
+/** No answer in time, of a registry that answers other questions. */
+class Slow extends OriginAway {}
 
 async function send(
   transport: Transport,

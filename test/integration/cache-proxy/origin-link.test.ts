@@ -49,7 +49,7 @@ describe('the line to a registry', () => {
     const note =
       (name: string, then: RequestListener): RequestListener =>
       (incoming, response) => {
-        asked.push(name);
+        if (incoming.url === request.path) asked.push(name);
         then(incoming, response);
       };
     const failing = await serve(note('failing', (_, response) => response.writeHead(503).end()));
@@ -81,6 +81,24 @@ describe('the line to a registry', () => {
     hangs = false;
     await waitFor(() => !link.away, { what: 'another try' });
     expect(await text((await link.fetch(request)).body)).toBe('here');
+  });
+
+  it('is not away for one slow answer, but for two without another between them', async () => {
+    const url = await serve(({ url: path }, response) => {
+      if (path === '/v2/' || path?.includes('/quick/') === true) response.end('here');
+    });
+    const link = linkTo({ urls: [url] });
+    const slow = { ...request, patience: 400 };
+    const quick = { ...request, path: '/v2/quick/manifests/v1' };
+
+    for (let round = 0; round < 2; round += 1) {
+      await expect(link.fetch(slow)).rejects.toThrow('takes too long');
+      expect(link.away).toBe(false);
+      expect(await text((await link.fetch(quick)).body)).toBe('here');
+    }
+    for (let round = 0; round < 2; round += 1) await expect(link.fetch(slow)).rejects.toThrow(OriginAway);
+
+    expect(link.away).toBe(true);
   });
 
   it('is signed in as its registry wants it: once, with the pool’s account', async () => {
