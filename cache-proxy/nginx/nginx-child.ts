@@ -24,6 +24,8 @@ export async function startNginxChild(file: string, prefix: string): Promise<Ngi
   const [program = '', ...args] = existsSync(setpriv) ? [setpriv, '--pdeathsig=TERM', ...nginx] : nginx;
   const child = spawn(program, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
+    // A terminal sends Ctrl-C to its whole process group, and nginx would break off what it sends: only we say when it ends.
+    detached: true,
     // Programs of /usr/sbin are not on every user's path.
     env: { ...process.env, PATH: nginxPath() },
   });
