@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type AccountOrigin, accountPassword, startAccountOrigin } from '../helpers/account-origin.ts';
+import { brickyard } from '../helpers/brickyard-command.ts';
 import { type RegistryClient, sampleFiles, startClient } from '../helpers/clients.ts';
 import { startContainerd, type TestContainerd } from '../helpers/containerd.ts';
 import { freePort } from '../helpers/free-port.ts';
@@ -101,6 +102,35 @@ describe.each(['embedded', 'nginx'])('real clients pull a private image through 
     } finally {
       await containerd.stop();
     }
+  });
+
+  it('reads its configuration again when that changes or it is told to, and keeps the one before where it has a fault', async () => {
+    const file = join(folder.path, 'pools.yaml');
+    const text = await readFile(file, 'utf8');
+    const inForce = (): number => pool.output().split('and is in force').length - 1;
+
+    await writeFile(file, text.replace('maxSize: 1g', 'maxSize: 2g'));
+    await waitFor(() => inForce() === 1, { what: 'the changed file' });
+    await writeFile(file, text.replace('maxSize', 'maxSiz'));
+    await waitFor(() => pool.output().includes('did you mean "maxSize"?'), { what: 'the fault' });
+    expect(pool.output()).toContain('the configuration of the pool is as before');
+    await writeFile(file, text);
+    await waitFor(() => inForce() === 2, { what: 'the file without a fault' });
+    pool.child.kill('SIGHUP');
+    await waitFor(() => inForce() === 3, { what: 'SIGHUP' });
+  });
+
+  it('forgets what pool purge names', async () => {
+    const purge = (...references: string[]) =>
+      brickyard(['pool', 'purge', 'rack-1', ...references], { home: folder.path });
+
+    const wrong = await purge('quay.io/team/app:v1');
+    const done = await purge(reference);
+    const again = await purge(reference);
+
+    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('caches nothing of quay.io')]);
+    expect(done.stdout).toContain(`${reference}: removed, `);
+    expect(again.stdout).toBe(`${reference}: was not cached\n`);
   });
 
   it('ends when it is told to', async () => {
