@@ -4,7 +4,7 @@ import type { ParentPools } from '../fetch/parent-pools.ts';
 import type { PullRecord } from '../pull-record.ts';
 import { isWhole, pieceBytes } from './cache-index.ts';
 import { type CacheStore, NoRoom } from './cache-store.ts';
-import { observeFetch, type Purpose } from './fetches.ts';
+import { type FetchNote, observeFetch, type Purpose } from './fetches.ts';
 import type { OpenBlob } from './open-blobs.ts';
 import { createPieceFill, type PieceFill } from './piece-fill.ts';
 
@@ -90,7 +90,7 @@ export function fetchPieces(
         range: `bytes=${first * blob.slice}-${(last + 1) * blob.slice - 1}`,
       });
       note.answered(answer.status);
-      await take(answer, note.bytes);
+      await take(answer, note);
     } catch (error) {
       failAll(asFailure(error));
       answer?.body.destroy();
@@ -99,7 +99,7 @@ export function fetchPieces(
     }
   }
 
-  async function take(answer: BlobAnswer, count: (bytes: number) => void): Promise<void> {
+  async function take(answer: BlobAnswer, note: Pick<FetchNote, 'bytes' | 'piece'>): Promise<void> {
     const { start, size } = readExtent(answer);
     if (size !== undefined) blob.setSize(size);
     if (answer.status === 416 && size !== undefined) {
@@ -119,13 +119,17 @@ export function fetchPieces(
     } else if (start !== first * blob.slice) throw new OriginAway('another part than was asked for');
     let position = start;
     for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-      count(chunk.length);
-      position = await spread(chunk, position, size);
+      note.bytes(chunk.length);
+      position = await spread(chunk, position, { size, arrived: note.piece });
     }
   }
 
   /** Hands a chunk to the pieces that it is a part of. */
-  async function spread(chunk: Buffer, from: number, size: number): Promise<number> {
+  async function spread(
+    chunk: Buffer,
+    from: number,
+    { size, arrived }: { size: number; arrived: () => void },
+  ): Promise<number> {
     let position = from;
     let rest = chunk;
     while (rest.length > 0 && position < size) {
@@ -139,6 +143,7 @@ export function fetchPieces(
         await each.write(part);
         if (position + part.length === border) {
           each.finish();
+          arrived();
           blob.fills.delete(piece);
           blob.changes.changed();
           const kept = blob.dead ? undefined : deps.store.blob(blob.digest);

@@ -8,42 +8,53 @@ export interface Purpose {
   readonly prewarm: boolean;
 }
 
+export interface FetchNote {
+  readonly answered: (status: number) => void;
+  readonly bytes: (count: number) => void;
+  /** A piece is there: it has a record of its own at once, as prewarming gives way to clients by what is fetched for them. */
+  readonly piece: () => void;
+  readonly end: (cache: PullRecord['cache']) => void;
+}
+
 /** Notes a fetch from the origin from its beginning to its end. */
-export function observeFetch(
-  purpose: Purpose,
-  onRecord: (record: PullRecord) => void,
-): {
-  answered: (status: number) => void;
-  bytes: (count: number) => void;
-  end: (cache: PullRecord['cache']) => void;
-} {
-  const started = performance.now();
-  const time = Date.now();
+export function observeFetch(purpose: Purpose, onRecord: (record: PullRecord) => void): FetchNote {
+  let started = performance.now();
+  let time = Date.now();
   let status = 0;
   let bytes = 0;
+  let told = false;
   let firstByteSeconds: number | undefined;
+  const tell = (cache: PullRecord['cache']): void => {
+    onRecord({
+      ...purpose.about,
+      time,
+      id: purpose.id,
+      side: 'origin',
+      method: 'GET',
+      status,
+      cache,
+      bytes,
+      seconds: (performance.now() - started) / 1000,
+      ...(firstByteSeconds === undefined ? {} : { firstByteSeconds }),
+      prewarm: purpose.prewarm,
+    });
+    told = true;
+    started = performance.now();
+    time = Date.now();
+    bytes = 0;
+    firstByteSeconds = undefined;
+  };
   return {
-    answered(told) {
-      status = told;
+    answered(answer) {
+      status = answer;
       firstByteSeconds = (performance.now() - started) / 1000;
     },
     bytes(count) {
       bytes += count;
     },
+    piece: () => tell('miss'),
     end(cache) {
-      onRecord({
-        ...purpose.about,
-        time,
-        id: purpose.id,
-        side: 'origin',
-        method: 'GET',
-        status,
-        cache,
-        bytes,
-        seconds: (performance.now() - started) / 1000,
-        ...(firstByteSeconds === undefined ? {} : { firstByteSeconds }),
-        prewarm: purpose.prewarm,
-      });
+      if (!told || bytes > 0) tell(cache);
     },
   };
 }

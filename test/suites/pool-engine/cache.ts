@@ -158,6 +158,8 @@ export function cacheSuite(under: EngineUnderTest): void {
       expect(denied).toMatchObject({ ...common, kind: 'manifest', status: 403, prewarm: false });
       const fetches = test.records.filter(({ side, id }) => side === 'origin' && id === cold?.id);
       expect(fetches.reduce((sum, { bytes }) => sum + bytes, 0)).toBeGreaterThanOrEqual(image.layer.length);
+      // Prewarming gives way by these: a record that waited for the whole layer would come too late.
+      expect(fetches.map(({ bytes }) => bytes)).toHaveLength(3);
       expect(test.records.filter(({ side, id }) => side === 'origin' && id === hit?.id)).toEqual([]);
       expect(Math.abs(Date.now() - (cold?.time ?? 0))).toBeLessThan(60_000);
     });
