@@ -37,7 +37,7 @@ export interface PlanInput {
   readonly measured?: (digest: string) => number | undefined;
   /** Milliseconds: what is not pulled within is not worth having fetched now. */
   readonly horizon: number;
-  /** Bytes that popularity may keep warm, whether they have to be fetched or are there. */
+  /** Bytes that popularity may keep warm: what has to be fetched, and what is there without anybody having asked for it. */
   readonly topBytes: number;
   /** Bytes of everything planned: more would throw out what was fetched first. */
   readonly maxBytes: number;
@@ -153,7 +153,8 @@ export function planPrewarm(input: PlanInput): WarmPlan {
   let improbable = 0;
   for (const { reason, probability, bytes, items, head } of units) {
     const counted = reason === 'popular' || reason === 'bootstrap';
-    const fits = total + bytes <= maxBytes && (!counted || top + bytes <= topBytes);
+    const speculative = items.reduce((sum, item) => sum + (isSpeculative(item, measured) ? item.size : 0), 0);
+    const fits = total + bytes <= maxBytes && (!counted || top + speculative <= topBytes);
     const missing = items.reduce((sum, item) => sum + item.missing, 0);
     const least = added + missing > free ? leastInFullCache : leastProbability;
     if (counted && probability < least && (missing > 0 || head)) improbable += head ? 0 : 1;
@@ -161,7 +162,7 @@ export function planPrewarm(input: PlanInput): WarmPlan {
     else {
       total += bytes;
       added += missing;
-      if (counted) top += bytes;
+      if (counted) top += speculative;
       for (const item of items) {
         if (item.kind === 'tag' || item.missing > 0) fetch.push(item);
         else if (reason === 'pinned' && item.kind === 'blob') keep.push(item);
@@ -170,6 +171,11 @@ export function planPrewarm(input: PlanInput): WarmPlan {
   }
   const missing = fetch.reduce((sum, item) => sum + item.missing, 0);
   return { fetch, keep, missing, left: { tooLarge, overBudget, improbable } };
+}
+
+/** What nodes themselves made the cache fetch is there for that reason already. */
+function isSpeculative(item: FetchItem, measured: (digest: string) => number | undefined): boolean {
+  return item.missing > 0 || measured(item.reference) === undefined;
 }
 
 /** An image may be wanted for several reasons: the strongest counts, with the highest rate of them. */

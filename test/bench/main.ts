@@ -11,6 +11,7 @@ import { table } from './report.ts';
 // `npm run bench -- --only class-change`: one class of a Java app changes, beside docker, buildah, crane and jib (or parts
 // of it: class-change-peers, class-change-compiled, class-change-cold, class-change-bases; `--quick`: no base of 2 GB).
 // `npm run bench -- --only farm-cache` (or farm-cache-npm, farm-cache-maven): such apps built again on a cold worker; needs Docker and the way to their packages.
+// `npm run bench -- --only pool-replay`: a week of pulls from a pool, for each policy of prewarming (`--quick`: three days of 200 images).
 // `npm run bench -- --only s3` (or parts of it: s3-push, s3-pull, s3-commit, s3-lists, s3-delete; `--quick` for small sizes): all of them
 // on one Ceph Object Gateway.
 const { values } = parseArgs({
@@ -77,6 +78,14 @@ try {
     // Loaded only when asked for.
     const { farmUnderLoad } = await import('./cases/farm.ts');
     comparisons.push(...(await farmUnderLoad({ scratch, pairs, quick: values.quick, say })));
+  }
+  if (selected.has('pool-replay')) {
+    // Loaded only when asked for.
+    const { replay } = await import('./pool-replay/replay.ts');
+    const { outcomeTable } = await import('./pool-replay/report.ts');
+    const week = { seed: 'a week', images: 2000, days: 7, pullsPerDay: 6000 };
+    const small = { seed: 'a week', images: 200, days: 3, pullsPerDay: 400 };
+    console.log(outcomeTable(replay(values.quick ? small : week)));
   }
   if (comparisons.length > 0) console.log(table(comparisons, pairs));
   if ([...selected].some((name) => name === 's3' || name.startsWith('s3-'))) {
