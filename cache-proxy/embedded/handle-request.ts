@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Transport } from '../../oci/client/transport.ts';
 import type { Verdict } from '../agent/gate.ts';
-import type { PoolLinks } from '../nginx/pool-links.ts';
+import type { PoolLinks } from '../fetch/pool-links.ts';
 import type { PoolEngineDeps } from '../pool-engine.ts';
 import { poolHeader } from '../pools/pool-header.ts';
 import { refuse, refuseVerdict } from './answer.ts';

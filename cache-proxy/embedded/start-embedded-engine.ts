@@ -9,7 +9,7 @@ import { createIdleGuard } from '../../core/http/idle-guard.ts';
 import { createReadBuffers } from '../../core/object-store/read-buffers.ts';
 import { UserError } from '../../core/user-error.ts';
 import { createTransport } from '../../oci/client/transport.ts';
-import { createPoolLinks, type PoolLinks } from '../nginx/pool-links.ts';
+import { createPoolLinks, type PoolLinks } from '../fetch/pool-links.ts';
 import type { PoolEngine, PoolEngineDeps } from '../pool-engine.ts';
 import type { Pool } from '../pools/pool.ts';
 import type { BlobAnswerDeps } from './blob-answer.ts';

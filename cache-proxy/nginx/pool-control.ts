@@ -9,14 +9,17 @@ import { fetchBlob } from '../fetch/fetch-blob.ts';
 import { fetchManifest, type ManifestAnswer } from '../fetch/fetch-manifest.ts';
 import { OriginAway } from '../fetch/origin-link.ts';
 import { passedHeaders, passRequest } from '../fetch/pass-request.ts';
+import type { PoolLinks } from '../fetch/pool-links.ts';
 import type { EngineLog } from '../pool-engine.ts';
 import type { PullRecord } from '../pull-record.ts';
-import type { PoolLinks } from './pool-links.ts';
+import type { ShardGrants } from './shard-grant.ts';
 
 export interface PoolControlDeps {
   readonly gate: Gate;
   /** Those of the configuration in force. */
   readonly links: () => PoolLinks;
+  /** Undefined: the pool has one proxy. */
+  readonly grants: () => ShardGrants | undefined;
   readonly onRecord: (record: PullRecord) => void;
   /** What the cache has of a tag that another client could take. `repository`: with `ns/` before it, as everywhere in the cache. */
   readonly keptTag: (repository: string, tag: string, accept: string) => Promise<ManifestAnswer | undefined>;
@@ -62,19 +65,19 @@ async function route(
  * first of several Accept headers.
  */
 async function answerAccess(
-  { gate, links }: PoolControlDeps,
+  deps: PoolControlDeps,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   request.resume();
   const access = readAccess(request);
-  const { grants } = links();
+  const grants = deps.grants();
   const verdict: Verdict =
     access === undefined
       ? { outcome: 'unknown' }
       : grants?.verify(access, header(request, 'x-pool-shard')) === true
         ? { outcome: 'allowed', prewarm: false }
-        : await gate.decide(access);
+        : await deps.gate.decide(access);
   switch (verdict.outcome) {
     case 'allowed':
       response.writeHead(204, {

@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { UserError } from '../../core/user-error.ts';
 import { type LogTail, startLogTail } from '../agent/log-tail.ts';
+import { createPoolLinks, type PoolLinks } from '../fetch/pool-links.ts';
 import type { PoolCache, PoolEngine, PoolEngineDeps } from '../pool-engine.ts';
 import type { Pool } from '../pools/pool.ts';
 import { checkNginx } from './check-nginx.ts';
@@ -15,10 +16,10 @@ import { endFormerNginx, type NginxChild, noNginx, startNginxChild } from './ngi
 import { createNginxCache } from './pool-cache.ts';
 import { controlSocket, internalSocket, poolConfig } from './pool-config.ts';
 import { createPoolControl } from './pool-control.ts';
-import { createPoolLinks, type PoolLinks } from './pool-links.ts';
 import { parsePoolLine } from './pool-log.ts';
 import { renderNginx } from './render.ts';
 import { runFolder } from './run-folder.ts';
+import { createShardGrants } from './shard-grant.ts';
 
 /** How long nginx may take to start, or to work with another configuration. */
 const startMs = 30_000;
@@ -37,6 +38,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
   const run = runFolder(pool);
   let current = pool;
   let links: PoolLinks = createPoolLinks(pool, deps);
+  let grants = createShardGrants(pool);
   const former = new Set<PoolLinks>();
   let cache: PoolCache = createNginxCache({ folder: pool.cache.folder, slice: pool.cache.slice });
   let child: NginxChild | undefined;
@@ -73,6 +75,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
   const control = createPoolControl({
     gate: deps.gate,
     links: () => links,
+    grants: () => grants,
     onRecord: deps.onRecord,
     keptTag: (repository, tag, accept) => readKeptTag(current.cache.folder, { repository, tag, accept }),
     onMissingTag: (repository, tag) => {
@@ -171,6 +174,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
       });
     }
     current = next;
+    grants = createShardGrants(next);
     cache = createNginxCache({ folder: next.cache.folder, slice: next.cache.slice });
     former.add(formerLinks);
     setTimeout(() => {

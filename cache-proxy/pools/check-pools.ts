@@ -130,10 +130,8 @@ function checkOrigins(pool: PoolEntry, wrong: Wrong): void {
 
 function checkPeers(pool: PoolEntry, pools: readonly PoolEntry[], wrong: Wrong): void {
   const slice = sliceOf(pool);
-  if (pool.engine === 'embedded') {
-    for (const key of ['parents', 'siblings', 'shards'] as const) {
-      if (pool[key] !== undefined) wrong([key], 'needs engine: nginx: the embedded one asks no other proxy');
-    }
+  if (pool.engine === 'embedded' && pool.shards !== undefined) {
+    wrong(['shards'], 'need engine: nginx: the embedded one hands no layer to another proxy');
   }
   for (const key of ['parents', 'siblings'] as const) {
     for (const [index, name] of (pool[key] ?? []).entries()) {

@@ -231,9 +231,9 @@ describe('pools.yaml', () => {
       'all shards speak TLS',
     ],
     [
-      'shards of an engine that asks no other proxy',
+      'shards of the embedded engine',
       pool('engine: embedded, shards: ["http://127.0.0.1:1", "http://127.0.0.1:2"]'),
-      'needs engine: nginx',
+      'need engine: nginx',
     ],
   ])('refuses %s', (_what, text, message) => {
     const faults = faultsOf(text);

@@ -1,14 +1,11 @@
-import { createOriginLink, OriginAway, type OriginLink } from '../fetch/origin-link.ts';
-import { createParentPools, type ParentPools } from '../fetch/parent-pools.ts';
 import type { PoolEngineDeps } from '../pool-engine.ts';
 import type { Pool } from '../pools/pool.ts';
-import { createShardGrants, type ShardGrants } from './shard-grant.ts';
+import { createOriginLink, OriginAway, type OriginLink } from './origin-link.ts';
+import { createParentPools, type ParentPools } from './parent-pools.ts';
 
 /** Whom a pool fetches from. */
 export interface PoolLinks {
   readonly pool: Pool;
-  /** Undefined: it has one proxy. */
-  readonly grants: ShardGrants | undefined;
   /** Undefined: the pool's own origin. Errors: OriginAway for a registry that is not configured (any more). */
   of(ns: string | undefined): { readonly link: OriginLink; readonly parents: ParentPools | undefined };
   close(): void;
@@ -31,7 +28,6 @@ export function createPoolLinks(
   );
   return {
     pool,
-    grants: createShardGrants(pool),
     of(ns) {
       const found = ns === undefined ? own : others.get(ns);
       if (found === undefined) throw new OriginAway('no such registry is configured');
