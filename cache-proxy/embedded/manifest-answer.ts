@@ -1,5 +1,5 @@
 import { type Digest, isDigest } from '../../oci/digest.ts';
-import { acceptClass } from '../fetch/accept-class.ts';
+import { acceptClass, acceptClasses, acceptOfClass } from '../fetch/accept-class.ts';
 import { fetchManifest } from '../fetch/fetch-manifest.ts';
 import { OriginAway, type OriginLink } from '../fetch/origin-link.ts';
 import type { Pool } from '../pools/pool.ts';
@@ -62,6 +62,22 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
     if (tag?.kind !== 'tag') return undefined;
     const manifest = store.manifest(manifestKey(repository, tag.digest));
     return manifest === undefined ? undefined : { tag, manifest };
+  }
+
+  /** Of clients that accept something else, where it is something that this one accepts, too: what Docker pulled goes on being pulled by containerd. */
+  function keptForOthers(repository: string, tag: string, accept: string): ManifestDocument | undefined {
+    const wanted = acceptOfClass(accept)?.split(', ');
+    let newest: { readonly used: number; readonly manifest: ManifestDocument } | undefined;
+    for (const other of acceptClasses) {
+      const key = tagKey(repository, tag, other);
+      const used = store.indexedDocument(key)?.used;
+      if (used === undefined || (newest !== undefined && newest.used >= used)) continue;
+      const found = keptFor(key, repository);
+      const type = found?.manifest.contentType.split(';', 1)[0] ?? '';
+      const serves = wanted === undefined || wanted.includes('*/*') || wanted.includes(type);
+      if (found !== undefined && serves) newest = { used, manifest: found.manifest };
+    }
+    return newest?.manifest;
   }
 
   /** Undefined: it is still the one with `etag`. Errors: BlobGone, PoolDenied, OriginAway. */
@@ -175,7 +191,7 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
       const { source, repository } = place;
       const accept = acceptClass(exchange.request.headers.accept);
       const key = tagKey(repository, tag, accept);
-      const kept = keptFor(key, repository);
+      const kept = keptFor(key, repository)?.manifest ?? keptForOthers(repository, tag, accept);
       try {
         const flight = together(key, () => revalidate(exchange, place, tag, accept));
         const answer = await (kept === undefined ? flight : patiently(flight, source.link));
@@ -183,11 +199,13 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
         await sendManifest(exchange, answer.manifest);
       } catch (error) {
         if (error instanceof BlobGone && deps.onOriginMissing() === 'drop') {
-          const entry = store.indexedDocument(key);
-          if (entry !== undefined) store.remove(entry);
+          for (const each of acceptClasses) {
+            const entry = store.indexedDocument(tagKey(repository, tag, each));
+            if (entry !== undefined) store.remove(entry);
+          }
         } else if (kept !== undefined && !exchange.response.headersSent) {
           exchange.cache = 'stale';
-          await sendManifest(exchange, kept.manifest);
+          await sendManifest(exchange, kept);
           return;
         }
         await refuseFetch(exchange, error);

@@ -96,6 +96,20 @@ export function tagSuite(under: EngineUnderTest): void {
       }
     });
 
+    it('a tag that one client pulled is there for another one that accepts its kind, without the origin', async () => {
+      const image = await pushImage(test.origin.registry);
+      await test.get(image.byTag, { accept: mediaTypes.ociManifest });
+      test.origin.rule = () => ({ status: 503 });
+
+      const both = await test.get(image.byTag, {
+        accept: `${mediaTypes.dockerManifest}, ${mediaTypes.ociManifest}`,
+      });
+      const neither = await test.get(image.byTag, { accept: mediaTypes.dockerManifest });
+
+      expectBytes(both.body, image.manifest);
+      expect(neither.status).toBe(503);
+    });
+
     it('a tag that the origin does not have is 404', async () => {
       const image = await pushImage(test.origin.registry);
 
