@@ -177,18 +177,20 @@ export function pullSuite(under: EngineUnderTest): void {
       expect(test.origin.bodyBytes(image.layerDigest) - before).toBeLessThanOrEqual(4 * slice);
     });
 
-    it.runIf(under.verifies)('wrong bytes of the origin are never served from the cache', async () => {
-      const image = await pushImage(test.origin.registry, 4 * slice);
-      test.origin.rule = () => ({ damage: 3 * slice });
-      const wrong = await Promise.allSettled([test.get(image.blob), test.get(image.blob)]);
-      await settle(test);
+    if (under.verifies) {
+      it('wrong bytes of the origin are never served from the cache', async () => {
+        const image = await pushImage(test.origin.registry, 4 * slice);
+        test.origin.rule = () => ({ damage: 3 * slice });
+        const wrong = await Promise.allSettled([test.get(image.blob), test.get(image.blob)]);
+        await settle(test);
 
-      const right = await test.get(image.blob);
+        const right = await test.get(image.blob);
 
-      // Broken off, rather than whole and wrong.
-      expect(wrong.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
-      expectBytes(right.body, image.layer);
-    });
+        // Broken off, rather than whole and wrong.
+        expect(wrong.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+        expectBytes(right.body, image.layer);
+      });
+    }
 
     it('a manifest that does not match its digest is not kept', async () => {
       const image = await pushImage(test.origin.registry);
