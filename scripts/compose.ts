@@ -150,7 +150,7 @@ async function copyBases(what: {
     password: await readSecret(what.folder, 'admin-password'),
   });
   try {
-    for (const name of ['base', 'nodejs', 'nodejs-git']) {
+    for (const name of ['base', 'nodejs']) {
       const place = (url: string): string => `${url.replace(/^https?:\/\//, '')}/baseimages/${name}`;
       await brickyard(['images', 'copy', '--all-tags', place(what.from), place(what.to)], { env });
     }

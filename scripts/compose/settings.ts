@@ -104,7 +104,7 @@ function firstVariables({ bind, poolBind, engineSocket }: FirstSettings): string
 # Who is not meant to read it cannot enter this folder.
 COMPOSE_PROJECT_NAME=brickyard
 # A store of your own: leave docker-compose.s3.yml out and fill in the three lines below. Without a pool: leave docker-compose.pool.yml out.
-COMPOSE_FILE=docker-compose.yml:docker-compose.s3.yml
+COMPOSE_FILE=docker-compose.yml:docker-compose.s3.yml:docker-compose.pool.yml
 BRICKYARD_S3_ENDPOINT=http://s3:7480
 BRICKYARD_S3_REGION=us-east-1
 BRICKYARD_S3_BUCKET=brickyard

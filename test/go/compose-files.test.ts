@@ -1,6 +1,8 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { changeVariables, writeSettings } from '../../scripts/compose/settings.ts';
+import { readVariables } from '../../scripts/compose/variables.ts';
 import { buildGoProgram, composeProgram } from '../helpers/go-program.ts';
 import { run } from '../helpers/process.ts';
 import { createTempDirectory, type TempDirectory } from '../helpers/temp.ts';
@@ -19,11 +21,22 @@ beforeAll(async () => {
     poolBind: '127.0.0.1:5912',
     engineSocket: '/dev/null',
   });
+  // The library's own program fills in no variables, so here they are filled in before.
   const names = ['SERVER', 'NGINX', 'REDIS', 'CEPH'].map((name) => `BRICKYARD_${name}_IMAGE`);
   await changeVariables(
     folder.path,
     Object.fromEntries(names.map((name) => [name, `${name.toLowerCase()}:1`])),
   );
+  const variables = readVariables(await readFile(join(folder.path, '.env'), 'utf8'));
+  for (const file of await readdir(folder.path)) {
+    if (!file.endsWith('.yml')) continue;
+    const text = await readFile(join(folder.path, file), 'utf8');
+    const filled = text.replace(
+      /\$\{([A-Z0-9_]+)(?::-([^}]*)|:\?[^}]*)?\}/g,
+      (_, name: string, otherwise?: string) => variables[name] ?? otherwise ?? '',
+    );
+    await writeFile(join(folder.path, file), filled);
+  }
 });
 
 afterAll(async () => {

@@ -59,6 +59,7 @@ it('docker-compose 1.29 accepts the files with what the first start writes', asy
   expect(Object.keys(services).sort()).toEqual([
     'front',
     'front-config',
+    'pool',
     'redis',
     'registry-1',
     'registry-2',

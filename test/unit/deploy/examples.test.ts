@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { readPoolCredentials, readPoolsFile } from '../../../cache-proxy/pools/read-pools.ts';
 import { checkListenAddress, readConfig } from '../../../cli/config.ts';
 import { frontHints, frontOfConfig } from '../../../cli/front-of-config.ts';
 import { readVariables } from '../../../scripts/compose/variables.ts';
@@ -60,6 +61,28 @@ describe('the settings in deploy/', () => {
       expect(frontHints(config, front)).toEqual([]);
     },
   );
+
+  it('examples/pools.yaml is accepted: a rack with nginx, and a small site behind it', () => {
+    const pools = readPoolsFile(join(deploy, 'examples/pools.yaml'));
+
+    expect(pools).toMatchObject([
+      { name: 'rack-4', engine: 'nginx', parents: [] },
+      { name: 'branch-office', engine: 'embedded', parents: [{ name: 'rack-4' }] },
+    ]);
+  });
+
+  it('compose/config/pools.yaml is accepted with the credential that its container finds', () => {
+    const [pool] = readPoolsFile(join(deploy, 'compose/config/pools.yaml'));
+    if (pool === undefined) throw new Error('there is no pool');
+
+    expect(readPoolCredentials(pool, { POOL_CREDENTIAL: 'pool:secret' })).toMatchObject({
+      name: 'here',
+      engine: 'embedded',
+      listen: '0.0.0.0:5080',
+      agent: { listen: '127.0.0.1:5095' },
+      origin: { urls: ['http://front:8080'], credential: { username: 'pool', password: 'secret' } },
+    });
+  });
 
   it('examples/environment holds no value that anybody could take over', () => {
     const variables = readVariables(readFileSync(join(deploy, 'examples/environment'), 'utf8'));
