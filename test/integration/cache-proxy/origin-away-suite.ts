@@ -88,6 +88,19 @@ export function originAwaySuite(engine: Pool['engine']): void {
       },
     );
 
+    it('goes on where it was when it is started meanwhile', async () => {
+      uncached = await pushImage(whole.origin.registry, 1024);
+      await whole.token(uncached.repository);
+      await whole.origin.line.set('refused');
+
+      await whole.restart();
+
+      const token = await whole.token(image.repository);
+      expectBytes((await whole.get(image.byTag, token)).body, image.manifest);
+      expectBytes((await whole.get(image.blob, token)).body, image.layer);
+      await expect(whole.token(image.repository, 'bob')).rejects.toThrow('no token: 503');
+    });
+
     it('who never pulled it gets neither the image nor a refusal, and who may not has none', async () => {
       uncached = await pushImage(whole.origin.registry, 1024);
       await whole.origin.line.set('refused');

@@ -20,6 +20,8 @@ export interface WholePool extends AsyncDisposable {
   /** With a token of `token`. */
   get(path: string, token: string): Promise<HttpAnswer>;
   health(): Promise<PoolHealth>;
+  /** Another process over what this one left behind. */
+  restart(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -50,7 +52,8 @@ export async function startWholePool(
       return start(attempts - 1);
     }
   };
-  const { pool, running } = await start(3);
+  const { pool, ...started } = await start(3);
+  let { running } = started;
   const close = async (): Promise<void> => {
     await running.close();
     await origin.close();
@@ -59,7 +62,9 @@ export async function startWholePool(
   return {
     origin,
     pool,
-    running,
+    get running() {
+      return running;
+    },
     folder: folder.path,
     async token(repository, user = 'alice') {
       const ping = await send(running.url, 'GET', '/v2/');
@@ -78,6 +83,10 @@ export async function startWholePool(
       send(running.url, 'GET', path, {
         headers: { authorization: `Bearer ${token}`, accept: acceptedManifests },
       }),
+    async restart() {
+      await running.close();
+      running = await startPool(pool, { log: createSilentLogger(), metrics: createMetrics() });
+    },
     health: async () =>
       JSON.parse((await send(`http://${running.agent}`, 'GET', '/healthz')).body.toString()) as PoolHealth,
     close,

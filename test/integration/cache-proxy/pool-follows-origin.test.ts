@@ -53,7 +53,16 @@ it('what is deleted at a Brickyard is gone from a pool that drops it, as it happ
     { ...made, origin: { ...made.origin, credential: { username: 'pool', password: 'pool' } } },
     { log: createSilentLogger(), metrics: createMetrics() },
   );
-  const get = (path: string) => send(pool.url, 'GET', path, { headers: { authorization: basic('alice') } });
+  // A token says what its owner may: nothing about the image itself is asked again for it.
+  const get = async (path: string) => {
+    const scope = `repository:${path.split('/').slice(2, 4).join('/')}:pull`;
+    const query = new URLSearchParams({ service: 'brickyard', scope }).toString();
+    const answer = await send(server.url, 'GET', `/token?${query}`, {
+      headers: { authorization: basic('alice') },
+    });
+    const { token } = JSON.parse(answer.body.toString()) as { token: string };
+    return send(pool.url, 'GET', path, { headers: { authorization: `Bearer ${token}` } });
+  };
   const status = async (): Promise<PoolStatus> => {
     const headers = { authorization: `Bearer ${await readAgentKey(folder.path)}` };
     return JSON.parse(
