@@ -14,15 +14,22 @@ import { type PoolEntry, poolsSchema, type UpstreamEntry } from './pools-schema.
 
 const maxBytes = 4 * 1024 * 1024;
 
+type SchemaChecker = ReturnType<typeof createSchemaChecker>;
+
 /**
  * The pools of a pools.yaml, as they stand in it. `fileName` is shown in faults, and relative paths start at its folder. No secret is read:
  * `credentialFrom` says where each is. Errors: UserError with every fault at once, each with file:line:column and its line.
  */
-export function readPools(text: string | Uint8Array, fileName: string): readonly Pool[] {
+export function readPools(
+  text: string | Uint8Array,
+  fileName: string,
+  /** Compiled anew for each file by default, which takes some milliseconds. */
+  checkSchema: SchemaChecker = createSchemaChecker(poolsSchema),
+): readonly Pool[] {
   const document = parseDocument(fileName, text, { maxBytes });
   const folder = dirname(resolve(fileName));
   let faults = [...document.faults];
-  if (!hasErrors(faults)) faults = createSchemaChecker(poolsSchema)(document);
+  if (!hasErrors(faults)) faults = checkSchema(document);
   const entries = (document.value as { pools?: readonly PoolEntry[] } | null)?.pools ?? [];
   if (!hasErrors(faults)) faults = sortFaults(checkPools(document, entries, folder));
   if (faults.length > 0) {

@@ -2,12 +2,18 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { poolsSchema } from '../../../../cache-proxy/pools/pools-schema.ts';
 import {
   choosePool,
   readPoolCredentials,
-  readPools,
   readPoolsFile,
+  readPools as readPoolsWith,
 } from '../../../../cache-proxy/pools/read-pools.ts';
+import { createSchemaChecker } from '../../../../core/document/check-schema.ts';
+
+const checkSchema = createSchemaChecker(poolsSchema);
+const readPools = (text: string, file: string): ReturnType<typeof readPoolsWith> =>
+  readPoolsWith(text, file, checkSchema);
 
 const small =
   'pools: [{name: rack-4, listen: "127.0.0.1:5080", origin: {urls: ["https://reg.example.com"]}}]\n';
