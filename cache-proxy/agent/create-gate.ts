@@ -70,7 +70,10 @@ export function createGate(deps: GateDeps): PoolGate {
 
   const decide = async (request: AccessRequest): Promise<Verdict> => {
     if (!isWellFormed(request)) return unknown;
-    if (isOwn(request.authorization)) return own;
+    if (isOwn(request.authorization)) {
+      learnMember(request);
+      return own;
+    }
     const named = resolveNamespace(pool, request.ns, request.repository);
     if (named.kind === 'foreign') return unknown;
     const { repository } = named;
@@ -86,6 +89,15 @@ export function createGate(deps: GateDeps): PoolGate {
     }
     return member === 'yes' ? right : unknown;
   };
+
+  /** What is fetched in advance must be given out also when the origin is away by the time that somebody asks for it. */
+  function learnMember({ ns: asked, repository: path, reference, kind }: AccessRequest): void {
+    const named = resolveNamespace(pool, asked, path);
+    if (named.kind === 'foreign' || !('digest' in reference)) return;
+    const ns = named.kind === 'upstream' ? { ns: named.upstream.ns } : {};
+    const member = { ...ns, repository: named.repository, kind, digest: reference.digest };
+    memberships.has(member).catch(() => {});
+  }
 
   /** Once for each repository and ten minutes: clients ask again and again. */
   const warned = new LRUCache<string, true>({ max: 1_000, ttl: 600_000 });

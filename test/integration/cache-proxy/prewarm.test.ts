@@ -20,6 +20,13 @@ import { createTempDirectory, type TempDirectory } from '../../helpers/temp.ts';
 import { expectBytes, moveTag, pushImage, type TestContent } from '../../suites/pool-engine/fixture.ts';
 
 const slice = 256 * 1024;
+const clientAccept = [
+  'application/vnd.docker.distribution.manifest.v2+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.oci.image.index.v1+json',
+  '*/*',
+].join(', ');
 
 describe.each(['embedded', 'nginx'] as const)('prewarming a pool (%s)', (engine) => {
   let folder: TempDirectory;
@@ -68,8 +75,8 @@ describe.each(['embedded', 'nginx'] as const)('prewarming a pool (%s)', (engine)
     });
   }
 
-  const nodeGets = (path: string) =>
-    send(running.url, 'GET', path, { headers: { accept: 'application/vnd.oci.image.manifest.v1+json' } });
+  /** As containerd, Docker and Podman ask. */
+  const nodeGets = (path: string) => send(running.url, 'GET', path, { headers: { accept: clientAccept } });
 
   /** Lines of the answer as they come. */
   async function* warm(references: readonly string[], signal?: AbortSignal): AsyncGenerator<WarmLine> {
@@ -119,6 +126,25 @@ describe.each(['embedded', 'nginx'] as const)('prewarming a pool (%s)', (engine)
     expect(fetched).toEqual([]);
   });
 
+  it('gives out what it fetched also when the origin went away before the first node asked', async () => {
+    const image = await pushImage(origin.registry, 2 * slice);
+    await report([reference(image)]);
+    const asked = (path: string) => origin.seen.some((each) => each.path === path && each.method === 'HEAD');
+    await waitFor(async () => asked(image.blob) && asked(image.byDigest), {
+      what: 'the agent to ask for rights',
+    });
+
+    await origin.refuse();
+    try {
+      expectBytes((await nodeGets(image.byTag)).body, image.manifest);
+      expectBytes((await nodeGets(image.byDigest)).body, image.manifest);
+      expectBytes((await nodeGets(image.blob)).body, image.layer);
+    } finally {
+      await origin.accept();
+      await waitFor(async () => (await health()).origin.state === 'up', { what: 'the origin to be back' });
+    }
+  });
+
   it('finds on a second run that there is nothing to fetch', async () => {
     const image = await pushImage(origin.registry, 2 * slice);
     await report([reference(image)]);
@@ -132,8 +158,8 @@ describe.each(['embedded', 'nginx'] as const)('prewarming a pool (%s)', (engine)
   it('goes on where the connection to the origin broke, and fetches no slice twice', async () => {
     const image = await pushImage(origin.registry, 4 * slice);
     let cuts = 0;
-    origin.rule = ({ path }) => {
-      if (path !== image.blob || cuts > 0) return undefined;
+    origin.rule = ({ method, path }) => {
+      if (method !== 'GET' || path !== image.blob || cuts > 0) return undefined;
       cuts += 1;
       return { cutBefore: slice / 2 };
     };
@@ -149,8 +175,8 @@ describe.each(['embedded', 'nginx'] as const)('prewarming a pool (%s)', (engine)
   it('pauses while the origin is away, says so, and goes on by itself', async () => {
     const image = await pushImage(origin.registry, 3 * slice);
     let refused = 0;
-    origin.rule = ({ path }) => {
-      if (path !== image.blob || refused > 0) return undefined;
+    origin.rule = ({ method, path }) => {
+      if (method !== 'GET' || path !== image.blob || refused > 0) return undefined;
       refused += 1;
       return { status: 503 };
     };
@@ -320,8 +346,10 @@ describe.each(['embedded', 'nginx'] as const)('prewarming a pool (%s)', (engine)
     expect((await status()).images).toBeGreaterThanOrEqual(kept.images.length);
   });
 
-  async function status(): Promise<{ images?: number }> {
+  async function health(): Promise<{ origin: { state: string }; prewarm: { images?: number } }> {
     const { body } = await send(`http://${running.agent}`, 'GET', '/healthz');
-    return (JSON.parse(body.toString()) as { prewarm: { images?: number } }).prewarm;
+    return JSON.parse(body.toString()) as { origin: { state: string }; prewarm: { images?: number } };
   }
+
+  const status = async () => (await health()).prewarm;
 });
