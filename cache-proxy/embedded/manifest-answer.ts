@@ -38,18 +38,35 @@ interface Revalidated {
   readonly cache: PullRecord['cache'];
 }
 
+interface Flight {
+  /** Milliseconds since 1970. */
+  readonly started: number;
+  readonly answer: Promise<Revalidated>;
+}
+
 export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
   const { store, onRecord } = deps;
   /** One question to the origin, however many ask. */
-  const flights = new Map<string, Promise<Revalidated>>();
+  const flights = new Map<string, Flight>();
   const slowUntil = new WeakMap<OriginLink, number>();
 
-  function together(key: string, ask: () => Promise<Revalidated>): Promise<Revalidated> {
+  function together(key: string, link: OriginLink, ask: () => Promise<Revalidated>): Flight {
     const flying = flights.get(key);
     if (flying !== undefined) return flying;
-    const flight = ask().finally(() => flights.delete(key));
+    const started = Date.now();
+    const landed = (answered: boolean): void => {
+      flights.delete(key);
+      const took = Date.now() - started;
+      if (took >= patience) slowUntil.set(link, Date.now() + impatience);
+      else if (answered && took < patience / 2) slowUntil.delete(link);
+    };
+    const answer = ask();
     // Whoever waits is told; perhaps nobody does any more.
-    flight.catch(() => {});
+    answer.then(
+      () => landed(true),
+      () => landed(false),
+    );
+    const flight = { started, answer };
     flights.set(key, flight);
     return flight;
   }
@@ -139,24 +156,20 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
   }
 
   /** The flight, unless it takes longer than a client with something in the cache would wait. */
-  async function patiently(flight: Promise<Revalidated>, link: OriginLink): Promise<Revalidated> {
-    const wait = (slowUntil.get(link) ?? 0) > Date.now() ? 0 : patience;
+  async function patiently({ started, answer }: Flight, link: OriginLink): Promise<Revalidated> {
+    const slow = (slowUntil.get(link) ?? 0) > Date.now();
     let timer: NodeJS.Timeout | undefined;
-    const started = Date.now();
     const tired = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        if (wait > 0) slowUntil.set(link, Date.now() + impatience);
-        reject(new OriginAway('no answer in time'));
-      }, wait);
+      timer = setTimeout(
+        () => {
+          if (!slow) slowUntil.set(link, Date.now() + impatience);
+          reject(new OriginAway('no answer in time'));
+        },
+        slow ? 0 : Math.max(0, started + patience - Date.now()),
+      );
     });
-    flight.then(
-      () => {
-        if (Date.now() - started < patience / 2) slowUntil.delete(link);
-      },
-      () => {},
-    );
     try {
-      return await Promise.race([flight, tired]);
+      return await Promise.race([answer, tired]);
     } finally {
       clearTimeout(timer);
     }
@@ -173,14 +186,14 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
         return;
       }
       try {
-        const { manifest } = await together(`${key}|${source.name}`, async () => {
+        const { manifest } = await together(`${key}|${source.name}`, source.link, async () => {
           const question = { reference: digest, accept: '' };
           const fetched = await ask(place, question, purposeOf(exchange));
           if (fetched === undefined)
             throw new OriginAway('it answered 304 to a question without a condition');
           store.putDocument(fetched.manifest);
           return { manifest: fetched.manifest, cache: 'miss' };
-        });
+        }).answer;
         exchange.cache = 'miss';
         await sendManifest(exchange, manifest);
       } catch (error) {
@@ -193,8 +206,8 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
       const key = tagKey(repository, tag, accept);
       const kept = keptFor(key, repository)?.manifest ?? keptForOthers(repository, tag, accept);
       try {
-        const flight = together(key, () => revalidate(exchange, place, tag, accept));
-        const answer = await (kept === undefined ? flight : patiently(flight, source.link));
+        const flight = together(key, source.link, () => revalidate(exchange, place, tag, accept));
+        const answer = await (kept === undefined ? flight.answer : patiently(flight, source.link));
         exchange.cache = answer.cache;
         await sendManifest(exchange, answer.manifest);
       } catch (error) {

@@ -1,9 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { startEmbeddedEngine } from '../../../cache-proxy/embedded/start-embedded-engine.ts';
 import { makePool } from '../../helpers/pool.ts';
+import { waitFor } from '../../helpers/process.ts';
 import {
   type EngineUnderTest,
   expectBytes,
+  held,
+  moveTag,
   openTestPool,
   pushImage,
   slice,
@@ -75,6 +78,34 @@ describe('the embedded engine’s cache, when it is too small', () => {
       images.map(async ({ layerDigest }) => (await test.engine.cache.coverage(layerDigest)).cached / slice),
     );
     expect(covered).toEqual([2, 1, 2]);
+  });
+});
+
+describe('an origin that answers too slowly', () => {
+  it('makes one client wait a little, and the next ones not at all', async () => {
+    await using test = await openTestPool(embedded);
+    const image = await pushImage(test.origin.registry);
+    const second = await pushImage(test.origin.registry);
+    for (const path of [image.byTag, second.byTag]) await test.get(path);
+    const [next, rest] = [await moveTag(test.origin.registry, image.repository), held()];
+    // As a line of a few bytes in a second: the answer begins, and goes on for long.
+    test.origin.rule = () => ({ pauseBefore: 10, until: rest.until });
+
+    expectBytes((await test.get(image.byTag)).body, image.manifest);
+    const started = performance.now();
+    for (let round = 0; round < 5; round += 1) {
+      expectBytes((await test.get(image.byTag)).body, image.manifest);
+      expectBytes((await test.get(second.byTag)).body, second.manifest);
+    }
+
+    // Ten answers; each would have taken 2.5 s.
+    expect(performance.now() - started).toBeLessThan(5000);
+    rest.release();
+    test.origin.rule = undefined;
+    await waitFor(async () => (await test.get(image.byTag)).body.equals(next.bytes), {
+      what: 'the origin’s own word again',
+      timeoutMs: 60_000,
+    });
   });
 });
 
