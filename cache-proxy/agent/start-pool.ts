@@ -13,6 +13,7 @@ import { startEngine } from '../start-engine.ts';
 import { makeAgentKey } from './agent-key.ts';
 import { createAgentServer, type PoolHealth } from './agent-server.ts';
 import { rememberUsage } from './cached-usage.ts';
+import { checkAuthorities } from './check-authorities.ts';
 import { listensAt } from './engine-listens.ts';
 import { createEventRequest } from './event-request.ts';
 import type { Gate } from './gate.ts';
@@ -82,6 +83,7 @@ async function start(
   let scrubber: Scrubber | undefined;
   let events: OriginEvents | undefined;
   let access: PoolAccess | undefined;
+  checkAuthorities(pool);
   const key = await makeAgentKey(pool.folder);
   const health = createOriginHealth({ probe: async (signal) => access?.origin.probe(signal), log });
   closers.push(() => health.close());
@@ -213,6 +215,7 @@ async function start(
     agent,
     async reconfigure(next) {
       checkUnchanged(pool, next);
+      checkAuthorities(next);
       const before = entrance();
       const opened = isDeepStrictEqual(rightsOf(pool), rightsOf(next)) ? before : openAccess(next);
       // The engine asks it already while it changes.
