@@ -119,7 +119,8 @@ export function createPrewarmer(deps: PrewarmerDeps): Prewarmer {
   let missing: number | undefined;
   let lastRun: PrewarmStatus['lastRun'];
   let polled: { tags: readonly FollowedTag[]; at: number; next: number } | undefined;
-  let touchedAt = now();
+  // A day after the start at the latest: processes may well be younger than what they keep.
+  let touchedAt = now() - Math.max(0, pool().cache.inactive / 4 - 86_400_000);
   const ended = new AbortController();
   const { signal } = ended;
   let wake = new AbortController();
