@@ -7,7 +7,7 @@ import { startWholePool, type WholePool } from './pool-fixture.ts';
 
 /** A machine that is several times slower, and busy, must pass: on this project's own the first is below 3 s, and later ones below 50 ms. */
 const firstMs = 12_000;
-const laterMs = 3_000;
+const laterMs = 8_000;
 const refusedMs = 15_000;
 
 /** RFC 6761 6.4: no such name will ever be known. */
@@ -63,7 +63,7 @@ export function originAwaySuite(engine: Pool['engine']): void {
 
         const note = [`${engine} ${fault}:`];
         for (const round of ['first', 'later']) {
-          const limit = round === 'first' ? firstMs : laterMs;
+          const limit = round === 'first' || fault === 'slow' ? firstMs : laterMs;
           const [token, tokenMs] = await timed(whole.token(image.repository));
           const [byTag, tagMs] = await timed(whole.get(image.byTag, token));
           const [byDigest, digestMs] = await timed(whole.get(image.byDigest, token));
@@ -75,6 +75,8 @@ export function originAwaySuite(engine: Pool['engine']): void {
           for (const ms of [tokenMs, tagMs, digestMs, blobMs]) expect(ms).toBeLessThan(limit);
           note.push(`token ${tokenMs} tag ${tagMs} digest ${digestMs} blob ${blobMs};`);
         }
+        // Whoever came later did not wait again, and what was served did not count as the origin's word.
+        if (fault !== 'slow') expect((await whole.health()).origin.state).toBe('away');
         for (const path of [uncached.byTag, uncached.byDigest]) {
           const [answer, ms] = await timed(whole.get(path, before));
           expect(ms).toBeLessThan(refusedMs);
