@@ -10,6 +10,7 @@ import {
   write as writeCallback,
   writeFileSync,
 } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../oci/digest.ts';
@@ -300,10 +301,14 @@ export async function openCacheStore(options: CacheStoreOptions): Promise<CacheS
       const aside = folder.temporaryPath();
       try {
         renameSync(folder.blobPath(entry.digest), aside);
-        rmSync(aside, { recursive: true, force: true });
       } catch (error) {
         log.warn({ err: error }, 'a blob of the cache cannot be removed');
+        return freed;
       }
+      // A thousand large files take a second, in which everybody else would wait; what is left of them is removed with the next start.
+      rm(aside, { recursive: true, force: true }).catch((error: unknown) => {
+        log.warn({ err: error }, 'a blob of the cache cannot be removed');
+      });
       return freed;
     },
     sweep() {
