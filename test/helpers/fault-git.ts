@@ -194,8 +194,10 @@ export async function createFaultGit(options: {
 /** Commits that need no image, as a newer push of the same ref has one and theirs had not begun. */
 function supersededCommits(builds: readonly BuildView[]): Set<string> {
   const byId = new Map(builds.map((build) => [build.id, build]));
+  // Of a build that was given up and asked for again, its commit tells.
+  const done = new Set(builds.filter(({ state }) => state === 'succeeded').map(({ commit }) => commit));
   const hasImage = (build: BuildView): boolean => {
-    if (build.state === 'succeeded') return true;
+    if (done.has(build.commit)) return true;
     const newer = byId.get(/superseded by (\S+)/.exec(build.error ?? '')?.[1] ?? '');
     return build.state === 'superseded' && newer?.ref === build.ref && newer.id > build.id && hasImage(newer);
   };
