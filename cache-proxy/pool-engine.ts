@@ -24,7 +24,7 @@ export interface PoolEngine {
 /** What an engine works with. */
 export interface PoolEngineDeps {
   readonly gate: Gate;
-  /** `host:port` of the agent's loopback listener, which answers `/v2/` and `/token` for clients and `/authz` for nginx. */
+  /** `host:port` of the agent's loopback listener, which answers `/v2/` and `/token` for clients. */
   readonly agent: string;
   /** Whether the pool's own origin answers, shared with the gate: what one of them waited for in vain the other does not. Undefined: the engine finds out itself. */
   readonly health?: OriginHealth | undefined;

@@ -6,19 +6,10 @@ import type { Logger } from '../../core/log.ts';
 import type { Metrics } from '../../core/metrics.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { Freed } from '../pool-engine.ts';
+import type { AgentHandlers } from './agent-handlers.ts';
 import type { HealthSnapshot } from './health.ts';
 import type { PoolTotals } from './pool-metrics.ts';
 import type { ScrubStatus } from './scrub.ts';
-
-/** What clients reach through the engine, and nginx asks; each decides by itself, must not throw, and answers whatever comes. */
-export interface AgentHandlers {
-  /** `/authz`, for nginx. */
-  readonly authz: RawHandler;
-  /** `/v2/` */
-  readonly ping: RawHandler;
-  /** `/token` */
-  readonly token: RawHandler;
-}
 
 /** What `/healthz` says, in JSON. 200 while the engine serves; the origin may be away meanwhile. */
 export interface PoolHealth {
@@ -74,7 +65,6 @@ export function createAgentServer(deps: AgentServerDeps): HttpServer {
       if (!isLoopbackPeer(request) || (exact && path !== route)) answer(response, 404, 'not found');
       else handle(request, response);
     });
-  onMachine('/authz', true, (...each) => handlers().authz(...each));
   onMachine('/v2/', true, (...each) => handlers().ping(...each));
   onMachine('/token', true, (...each) => handlers().token(...each));
   // Before the listener's own route of this name, which only says that the process runs.

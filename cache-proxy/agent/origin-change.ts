@@ -16,7 +16,7 @@ export type OriginChange =
   | { readonly action: 'untag'; readonly repository: string; readonly tag: string }
   /** A blob was taken out of the repository. */
   | { readonly action: 'unlink'; readonly repository: string; readonly digest: string }
-  /** The whole repository. */
+  /** The whole repository was deleted; it may have begun anew since. */
   | { readonly action: 'remove'; readonly repository: string };
 
 /** The data of one event of the origin's stream. Undefined: none that this version knows, or nothing that a registry could mean. */

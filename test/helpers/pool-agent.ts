@@ -7,7 +7,7 @@ export interface TestPoolAgent extends AsyncDisposable {
   /** `host:port` of its loopback listener. */
   readonly address: string;
   readonly gate: Gate;
-  /** What the gate was asked, by either way. */
+  /** What the gate was asked. */
   readonly asked: AccessRequest[];
   /** Decides; by default by the Authorization header alone: see `byHeader`. */
   rule: (request: AccessRequest) => Verdict;
@@ -16,7 +16,7 @@ export interface TestPoolAgent extends AsyncDisposable {
 
 export const testChallenge = 'Bearer realm="http://pool.test/token",service="pool"';
 
-/** A gate whose verdicts a test chooses, and the listener by which engines that are other processes ask it. */
+/** A gate whose verdicts a test chooses, and a listener for what engines pass to the agent. */
 export async function startPoolAgent(): Promise<TestPoolAgent> {
   const asked: AccessRequest[] = [];
   const gate: Gate = {
@@ -27,7 +27,7 @@ export async function startPoolAgent(): Promise<TestPoolAgent> {
   };
   const server = createServer((request, response) => {
     request.resume();
-    void answer(gate, request, response);
+    answer(request, response);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -65,7 +65,7 @@ export function byHeader({ authorization }: AccessRequest): Verdict {
   }
 }
 
-async function answer(gate: Gate, request: IncomingMessage, response: ServerResponse): Promise<void> {
+function answer(request: IncomingMessage, response: ServerResponse): void {
   const { authorization } = request.headers;
   const path = request.url?.split('?', 1)[0];
   if (path === '/v2/') {
@@ -73,44 +73,5 @@ async function answer(gate: Gate, request: IncomingMessage, response: ServerResp
     response.writeHead(authorization === undefined ? 401 : 200).end();
   } else if (path === '/token') {
     response.writeHead(200, { 'content-type': 'application/json' }).end('{"token":"alice"}');
-  } else if (path === '/authz') {
-    answerVerdict(await gate.decide(readAccess(request)), response);
   } else response.writeHead(404).end();
-}
-
-function readAccess({ headers }: IncomingMessage): AccessRequest {
-  const header = (name: string): string | undefined => {
-    const value = headers[name];
-    return typeof value === 'string' && value !== '' ? value : undefined;
-  };
-  const digest = header('x-pool-digest');
-  const ns = header('x-pool-ns');
-  const client = header('x-pool-client');
-  return {
-    ...(headers.authorization === undefined ? {} : { authorization: headers.authorization }),
-    ...(ns === undefined ? {} : { ns }),
-    ...(client === undefined ? {} : { client }),
-    repository: header('x-pool-repo') ?? '',
-    reference: digest === undefined ? { tag: header('x-pool-ref') ?? '' } : { digest },
-    kind: header('x-pool-kind') === 'blob' ? 'blob' : 'manifest',
-  };
-}
-
-function answerVerdict(verdict: Verdict, response: ServerResponse): void {
-  switch (verdict.outcome) {
-    case 'allowed':
-      response.writeHead(204, verdict.prewarm ? { 'x-pool-prewarm': '1' } : {}).end();
-      return;
-    case 'unauthenticated':
-      response.writeHead(401, { 'www-authenticate': verdict.challenge }).end();
-      return;
-    case 'denied':
-      response.writeHead(403).end();
-      return;
-    case 'unknown':
-      response.writeHead(404).end();
-      return;
-    case 'unavailable':
-      response.writeHead(503, { 'retry-after': String(verdict.retryAfter) }).end();
-  }
 }

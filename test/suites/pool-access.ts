@@ -68,7 +68,6 @@ export function poolAccessSuite(name: string, under: AccessUnderTest): void {
       const agent = createServer((request, response) => {
         const path = request.url?.split('?', 1)[0];
         if (path === '/token') access.handlers.token(request, response);
-        else if (path === '/authz') access.handlers.authz(request, response);
         else access.handlers.ping(request, response);
       });
       agent.listen(0, '127.0.0.1');

@@ -148,10 +148,9 @@ export async function createAccessFixture(options: AccessFixtureOptions = {}) {
     reply.hijack();
     const path = request.url.split('?')[0];
     if (path === '/token') access.handlers.token(request.raw, reply.raw);
-    else if (path === '/authz') access.handlers.authz(request.raw, reply.raw);
     else access.handlers.ping(request.raw, reply.raw);
   });
-  for (const path of ['/token', '/authz', '/v2/']) agent.app.all(path, () => {});
+  for (const path of ['/token', '/v2/']) agent.app.all(path, () => {});
 
   return {
     clock,
