@@ -5,6 +5,7 @@ import type { Identity } from '../../core/auth/authenticator.ts';
 import type { EventBus } from '../../core/events.ts';
 import { errorSchema, problem } from '../../core/http/api-answers.ts';
 import type { JsonValue } from '../../core/object-store/object-store.ts';
+import type { OriginChange } from '../agent/origin-change.ts';
 import { identifyPool, type PoolCallerDeps } from './pool-caller.ts';
 
 /** The topic on which whoever writes to the registry tells of it; its messages are OriginEvents. */
@@ -12,23 +13,12 @@ export const originTopic = 'registry/changes';
 
 /** Something changed in a repository. Best effort: it may be lost, so nothing but speed may depend on it. */
 export type OriginEvent =
-  | {
-      readonly action: 'push';
-      readonly repository: string;
-      readonly digest: string;
+  | Exclude<OriginChange, { action: 'push' }>
+  | (Extract<OriginChange, { action: 'push' }> & {
       readonly mediaType: string;
       /** Bytes of the manifest. */
       readonly size: number;
-      /** That this push set; none for a push by digest. */
-      readonly tags: readonly string[];
-    }
-  /** A manifest with all its tags. */
-  | { readonly action: 'delete'; readonly repository: string; readonly digest: string }
-  | { readonly action: 'untag'; readonly repository: string; readonly tag: string }
-  /** A blob was taken out of the repository. */
-  | { readonly action: 'unlink'; readonly repository: string; readonly digest: string }
-  /** The whole repository was deleted; it may have begun anew since. */
-  | { readonly action: 'remove'; readonly repository: string };
+    });
 
 const actions: readonly OriginEvent['action'][] = ['push', 'delete', 'untag', 'unlink', 'remove'];
 

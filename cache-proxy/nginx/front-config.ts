@@ -1,5 +1,6 @@
 import { frontBytes, frontBytesHttp } from './front-bytes.ts';
 import type { FrontModel } from './front-model.ts';
+import { httpBasics } from './http-basics.ts';
 import { listener } from './listener.ts';
 import type { Directive } from './render.ts';
 import { unavailable } from './unavailable.ts';
@@ -24,23 +25,8 @@ export function frontConfig(model: FrontModel): Directive[] {
 
 function http(model: FrontModel): Directive[] {
   const { folder } = model;
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-    (kind): Directive => [`${kind}_temp_path`, `${folder}/temp_${kind}`],
-  );
   return [
-    ...temporary,
-    ['default_type', 'application/octet-stream'],
-    ['server_tokens', 'off'],
-    ['sendfile', 'on'],
-    ['tcp_nopush', 'on'],
-    // One client's fast pull does not hold a worker up.
-    ['sendfile_max_chunk', '2m'],
-    ['keepalive_requests', '10000'],
-    ['reset_timedout_connection', 'on'],
-    // A token that names many repositories is long.
-    ['large_client_header_buffers', '4 32k'],
-    ['client_header_timeout', '20s'],
-    ['client_body_timeout', idle],
+    ...httpBasics(folder, 'application/octet-stream'),
     ['send_timeout', idle],
     ['client_max_body_size', '0'],
     ['proxy_http_version', '1.1'],

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { originNames } from '../pools/name-space.ts';
 import type { Pool } from '../pools/pool.ts';
 import { parseHostPort, parseOrigin } from './grammar.ts';
+import { httpBasics } from './http-basics.ts';
 import { listener } from './listener.ts';
 import { escaped, pathNames, poolLocations } from './pool-locations.ts';
 import { poolLogFormat } from './pool-log.ts';
@@ -46,23 +47,8 @@ export function poolConfig(pool: Pool, runtime: PoolRuntime): Directive[] {
 
 function http(pool: Pool, runtime: PoolRuntime): Directive[] {
   const { run } = runtime;
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-    (kind): Directive => [`${kind}_temp_path`, `${run}/temp_${kind}`],
-  );
   return [
-    ...temporary,
-    ['default_type', 'application/json'],
-    ['server_tokens', 'off'],
-    ['sendfile', 'on'],
-    ['tcp_nopush', 'on'],
-    // One client's fast pull does not hold a worker up.
-    ['sendfile_max_chunk', '2m'],
-    ['keepalive_requests', '10000'],
-    ['reset_timedout_connection', 'on'],
-    // A token that names many repositories is long.
-    ['large_client_header_buffers', '4 32k'],
-    ['client_header_timeout', '20s'],
-    ['client_body_timeout', '15m'],
+    ...httpBasics(run, 'application/json'),
     ['send_timeout', '5m'],
     ['client_max_body_size', '0'],
     ['log_format', poolLogFormat],
