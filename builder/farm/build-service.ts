@@ -125,12 +125,7 @@ export function createBuildService(deps: {
       const { wave: _, ...payload } = job.payload;
       // What succeeded, or is about to (its pusher knows before its record does), is only repeated to have it made again.
       const fresh = job.state === 'succeeded' || job.state === 'running' ? { fresh: true } : {};
-      // Somebody wants just this one: it neither gives way to newer pushes of its ref nor ends them.
-      const {
-        group: _group,
-        sequence: _sequence,
-        ...again
-      } = buildJob(timeOrderedId(), { ...payload, ...fresh }, 'interactive');
+      const again = buildJob(timeOrderedId(), { ...payload, ...fresh }, 'interactive', { alone: true });
       return toBuild(await queue.add(again));
     },
     log: (id, after) => followLog(deps, id, after === undefined ? {} : { after }),

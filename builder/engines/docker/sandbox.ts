@@ -16,6 +16,7 @@ import type { ContainerApi, Labels } from './container-api.ts';
 import { openDiskUse } from './disk-use.ts';
 import { createDiskWatch, type DiskWatch } from './disk-watch.ts';
 import type { Egress, OpenEgress } from './egress.ts';
+import { homeName, withHome } from './home-archive.ts';
 import { homeEnvironment } from './home-environment.ts';
 import { checkOutputs, outputsArchive } from './outputs.ts';
 import { sandboxLabels } from './owner.ts';
@@ -25,7 +26,7 @@ import type { SandboxLimits } from './sandbox-limits.ts';
 import { relocated, scriptArchive } from './script-archive.ts';
 import { secretFiles, secretsFolder } from './secret-files.ts';
 import { type SpooledArchive, spoolArchive } from './spool-archive.ts';
-import { tarEnd, tarFile, tarHeader } from './tar-file.ts';
+import { tarEnd } from './tar-file.ts';
 import { unpackInside } from './unpack-inside.ts';
 import { buildUser, workspaceArchive } from './workspace.ts';
 
@@ -75,28 +76,6 @@ function newPlace(plan: BuildPlan, seconds: number): Place {
     mountPoint: plan.directory.slice(0, slash),
     root: plan.directory.slice(slash + 1),
   };
-}
-
-/** $HOME of the commands, beside the workspace. No application has such a name. */
-const homeName = '.build';
-
-async function* withHome(
-  archive: AsyncIterable<Buffer>,
-  files: Egress['files'],
-): AsyncGenerator<Buffer, void, undefined> {
-  yield tarHeader({ type: 'directory', path: homeName, mode: 0o755, uid: buildUser, gid: buildUser });
-  const folders = new Set<string>();
-  for (const { path, content } of files) {
-    for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1)) {
-      const folder = path.slice(0, slash);
-      if (folders.has(folder)) continue;
-      folders.add(folder);
-      const name = `${homeName}/${folder}`;
-      yield tarHeader({ type: 'directory', path: name, mode: 0o755, uid: buildUser, gid: buildUser });
-    }
-    yield* tarFile(`${homeName}/${path}`, Buffer.from(content), { owner: buildUser });
-  }
-  yield* archive;
 }
 
 export interface DockerSandbox extends Sandbox {
