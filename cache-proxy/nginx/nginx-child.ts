@@ -6,6 +6,8 @@ import { UserError } from '../../core/user-error.ts';
 
 /** A running nginx whose master process is our child. */
 export interface NginxChild {
+  /** Of the master process. */
+  readonly pid: number;
   /** Resolves when it is gone, however that came, with what it last said. */
   readonly ended: Promise<string>;
   /** SIGHUP: reads its configuration again. SIGUSR1: opens its logs again. */
@@ -46,6 +48,8 @@ export async function startNginxChild(file: string, prefix: string): Promise<Ngi
   });
   child.on('error', () => {});
   return {
+    // There is one, as it was spawned.
+    pid: child.pid ?? 0,
     ended,
     signal: (name) => void child.kill(name),
     stop: (ms) => stopChild(child, ended, ms),

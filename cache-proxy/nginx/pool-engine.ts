@@ -10,6 +10,7 @@ import { type LogTail, startLogTail } from '../agent/log-tail.ts';
 import { createPoolLinks, type PoolLinks } from '../fetch/pool-links.ts';
 import type { PoolCache, PoolEngine, PoolEngineDeps } from '../pool-engine.ts';
 import type { Pool } from '../pools/pool.ts';
+import { acceptingWorkers } from './accepting-workers.ts';
 import { checkNginx } from './check-nginx.ts';
 import { readKeptTag } from './kept-tag.ts';
 import { endFormerNginx, type NginxChild, noNginx, startNginxChild } from './nginx-child.ts';
@@ -150,6 +151,19 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
     throw error;
   }
 
+  const workersOf = async (nginx: NginxChild | undefined): Promise<ReadonlySet<number>> =>
+    nginx === undefined ? new Set() : acceptingWorkers(nginx.pid, join(run, internalSocket));
+  /** Whoever connects from now on gets the new configuration: until then a former worker may be the first to take a connection. */
+  const untilNoneAccept = async (former: ReadonlySet<number>): Promise<void> => {
+    const end = Date.now() + startMs;
+    while (Date.now() < end) {
+      const now = await workersOf(child);
+      if (![...former].some((pid) => now.has(pid))) return;
+      await delay(20);
+    }
+    log.warn({ workers: [...former] }, 'nginx keeps answering with a former configuration of the pool, too');
+  };
+
   const swap = async (next: Pool): Promise<void> => {
     refuseWhatNeedsRestart(current, next);
     const generation = newGeneration();
@@ -161,8 +175,10 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
     await write(config);
     links = nextLinks;
     try {
+      const former = await workersOf(child);
       child?.signal('SIGHUP');
       await untilInForce(run, generation, () => undefined);
+      await untilNoneAccept(former);
     } catch (error) {
       links = formerLinks;
       nextLinks.close();
