@@ -66,11 +66,14 @@ afterAll(async () => {
 const ask = (method: string, path: string, headers = {}): Promise<HttpAnswer> =>
   send(front.url, method, path, { headers: { ...basic('alice'), ...headers } });
 
-/** The last line of nginx' log about this path, once it was written. */
-async function logged(path: string, status: number) {
+/** The last line of nginx' log about this request, once it was written: that is after the client has the last byte. */
+async function logged(method: string, path: string, status: number) {
   return waitFor(
-    async () => (await front.nginx.log()).findLast((line) => line.path === path && line.status === status),
-    { what: `a line for ${path} in nginx' log` },
+    async () =>
+      (await front.nginx.log()).findLast(
+        (line) => line.method === method && line.path === path && line.status === status,
+      ),
+    { what: `a line for ${method} ${path} in nginx' log` },
   );
 }
 
@@ -88,7 +91,7 @@ describe('nginx in front of two replicas on files', () => {
     expect(size).toBe(layer.length);
     expect((await buffer(body)).equals(layer)).toBe(true);
     expect(await handedOver(urls, 'front')).toBe(before + 1);
-    const line = await logged(`/v2/team/image/blobs/${digest}`, 200);
+    const line = await logged('GET', `/v2/team/image/blobs/${digest}`, 200);
     expect(line.sent).toBeGreaterThan(layer.length);
     expect(Number(line.upstreamReceived)).toBeLessThan(2000);
     const config = await alice.getBlob('team/image', digestOf(emptyConfig));
