@@ -27,9 +27,12 @@ export function pacedStore(store: ObjectStore, options: PacedStoreOptions): Obje
       signal?.throwIfAborted();
       onRequest?.();
       if (rate > 0) {
-        const now = performance.now();
-        next = Math.max(next, now - burstMs) + 1000 / rate;
-        if (next > now) await sleep(next - now, undefined, signal === undefined ? {} : { signal });
+        next = Math.max(next, performance.now() - burstMs) + 1000 / rate;
+        const mine = next;
+        // A timer may come early: it counts whole milliseconds, from when its turn of the event loop began.
+        for (let wait = mine - performance.now(); wait > 0; wait = mine - performance.now()) {
+          await sleep(Math.ceil(wait), undefined, signal === undefined ? {} : { signal });
+        }
       }
       return await request();
     } finally {
