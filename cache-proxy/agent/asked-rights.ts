@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import type { AccessRequest } from './gate.ts';
 import { manifestTypes } from './manifest-types.ts';
 import { type OriginClient, OriginUnavailable } from './origin-client.ts';
@@ -23,7 +23,7 @@ export const wrongMs = 10_000;
 
 export function createAskedRights(client: OriginClient, now: () => number = Date.now): AskedRights {
   const secret = randomBytes(32);
-  const answers = new LRUCache<string, { right: AskedRight; until: number }>({ max: 20_000 });
+  const answers = createBoundedCache<string, { right: AskedRight; until: number }>(20_000);
   const asking = new Map<string, Promise<AskedRight>>();
   const hash = (authorization: string | undefined, place: string): string =>
     createHmac('sha256', secret)

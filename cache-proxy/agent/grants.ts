@@ -1,5 +1,6 @@
 import { createHmac, randomBytes, type ScryptOptions, scrypt } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import { isObject } from '../../oci/client/answers.ts';
 import type { EngineLog } from '../pool-engine.ts';
 import { OriginUnavailable } from './origin-client.ts';
@@ -58,7 +59,7 @@ export function createGrants({ file, log, grace, cost = 16_384, now = Date.now }
   });
   for (const [id, repositories] of stored?.grants ?? []) byId.set(id, new Map(repositories));
   /** The slow hash of those who came lately, by a quick one that means nothing outside of this process. */
-  const ids = new LRUCache<string, Promise<string>>({ max: maxCredentials });
+  const ids = createBoundedCache<string, Promise<string>>(maxCredentials);
   const secret = randomBytes(32);
   let hashing = 0;
   let timer: NodeJS.Timeout | undefined;

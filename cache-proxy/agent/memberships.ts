@@ -1,5 +1,5 @@
 import { appendFileSync } from 'node:fs';
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import type { EngineLog } from '../pool-engine.ts';
 import { manifestTypes } from './manifest-types.ts';
 import { type OriginClient, OriginUnavailable } from './origin-client.ts';
@@ -58,8 +58,8 @@ export function createMemberships({
   now = Date.now,
 }: MembershipsDeps): Memberships {
   /** When it was seen, in seconds since 1970. */
-  const known = new LRUCache<string, number>({ max: maxKnown });
-  const absent = new LRUCache<string, number>({ max: 10_000 });
+  const known = createBoundedCache<string, number>(maxKnown);
+  const absent = createBoundedCache<string, number>(10_000);
   const asking = new Map<string, Promise<'yes' | 'no' | 'refused'>>();
   let lines: string[] = [];
   let written = 0;

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import type { Metrics } from '../../core/metrics.ts';
 import type { Freed } from '../pool-engine.ts';
 import type { PullRecord } from '../pull-record.ts';
@@ -115,7 +115,7 @@ export function createPoolMetrics(metrics: Metrics, read: () => Promise<PoolRead
   };
   let prewarmedCount = 0;
   let usedCount = 0;
-  const fates = new LRUCache<string, 'waits' | 'used'>({ max: rememberedBlobs });
+  const fates = createBoundedCache<string, 'waits' | 'used'>(rememberedBlobs);
   const evictions = createEvictionEstimate();
 
   const countOrigin = ({ kind, bytes, prewarm, digest }: PullRecord): void => {

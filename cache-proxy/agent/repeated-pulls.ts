@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import type { PullRecord } from '../pull-record.ts';
 
 /** Within so long nobody needs the same layer twice, unless what came was wrong. */
@@ -10,7 +10,7 @@ const rememberedPulls = 20_000;
  * was sent whole from the cache a second time.
  */
 export function watchRepeatedPulls(report: (digest: string) => void): (record: PullRecord) => void {
-  const pulls = new LRUCache<string, true>({ max: rememberedPulls, ttl: soonMs });
+  const pulls = createBoundedCache<string, true>(rememberedPulls, { ttl: soonMs });
   return ({ side, kind, method, status, cache, digest, client, prewarm }) => {
     if (side !== 'client' || kind !== 'blob' || method !== 'GET' || status !== 200 || prewarm) return;
     if (digest === undefined || client === undefined) return;

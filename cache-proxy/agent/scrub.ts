@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import { type Digest, digestAlgorithm, digestOfHash, isDigest } from '../../oci/digest.ts';
 import type { EngineLog, Freed, PoolCache } from '../pool-engine.ts';
 
@@ -57,7 +57,7 @@ export function startScrubber(deps: ScrubberDeps): Scrubber {
   const { bytesPerSecond = 20e6, restMs = 86_400_000 } = deps;
   const ended = new AbortController();
   const reported: Digest[] = [];
-  const seen = new LRUCache<string, true>({ max: 10_000, ttl: reportOnceMs });
+  const seen = createBoundedCache<string, true>(10_000, { ttl: reportOnceMs });
   const counts = { checkedBlobs: 0, checkedBytes: 0, damaged: 0 };
   let roundEnded: number | undefined;
   let wake: (() => void) | undefined;

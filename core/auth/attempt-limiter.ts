@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../bounded-cache.ts';
 
 /** Counts failed attempts to sign in. */
 export interface AttemptLimiter {
@@ -32,7 +32,7 @@ export function createAttemptLimiter(
   now: () => number = Date.now,
 ): AttemptLimiter {
   const { perUser = 10, perAddress = 50, window = 60 } = limits;
-  const counts = new LRUCache<string, Count>({ max: 20_000 });
+  const counts = createBoundedCache<string, Count>(20_000);
 
   const live = (key: string): Count | undefined => {
     const count = counts.get(key);

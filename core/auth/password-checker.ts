@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../bounded-cache.ts';
 import type { AttemptLimiter } from './attempt-limiter.ts';
 import { InvalidCredentials, TooManyAttempts } from './authenticator.ts';
 import { type Bcrypt, BcryptBusy } from './bcrypt.ts';
@@ -31,7 +31,7 @@ function nobody(cost: number): string {
 export function createPasswordChecker(options: PasswordCheckerOptions): PasswordChecker {
   const { passwords, bcrypt, attempts, remember = 300 } = options;
   const secret = randomBytes(32);
-  const verified = new LRUCache<string, true>({ max: 10_000, ttl: remember * 1000 });
+  const verified = createBoundedCache<string, true>(10_000, { ttl: remember * 1000 });
   const running = new Map<string, Promise<boolean>>();
 
   const compare = (key: string, password: string, hash: string): Promise<boolean> => {

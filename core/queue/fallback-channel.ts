@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../bounded-cache.ts';
 import type { DispatchChannel, Release } from './dispatch-channel.ts';
 
 /** How long a hint is remembered, to see that it is given for the second time. Milliseconds. */
@@ -11,7 +11,7 @@ const remembered = 20_000;
  * Errors: those of `safe` only; those of `fast` are for whoever made it.
  */
 export function createFallbackChannel(fast: DispatchChannel, safe: DispatchChannel): DispatchChannel {
-  const given = new LRUCache<string, true>({ max: remembered, ttl: rememberMs });
+  const given = createBoundedCache<string, true>(remembered, { ttl: rememberMs });
 
   return {
     async release(worker, id) {

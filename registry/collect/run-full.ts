@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { pointersPrefix, referencesPrefix, repositoryPrefix } from '../store/paths.ts';
 import { tombstoneSize } from '../store/record.ts';
@@ -39,7 +39,7 @@ const shardsAtOnce = 16;
 
 /** Everything: needs no hint. Reads records and lists keys, and no pointer of a blob that is referenced. */
 export async function runFull(run: Run, progress: FullProgress): Promise<void> {
-  const known = new LRUCache<string, string>({ max: 100_000 });
+  const known = createBoundedCache<string, string>(100_000);
   if (progress.repository !== '') await scanRepositories(run, progress, known);
   progress.repository = '';
   await scanBlobs(run, progress, known);

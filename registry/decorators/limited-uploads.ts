@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Registry } from '../../oci/registry.ts';
 
@@ -52,7 +52,7 @@ export class TooManyUploads extends OciError {
  */
 export function limitedUploads(registry: Registry, limit: UploadLimit): Registry {
   const { max, clock = Date.now } = limit;
-  const seen = new LRUCache<string, Seen>({ max: owners });
+  const seen = createBoundedCache<string, Seen>(owners);
 
   function entryOf(owner: string | undefined): Seen {
     const key = owner === undefined ? '' : `=${owner}`;

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isOciError, OciError } from '../../oci/errors.ts';
@@ -29,7 +29,7 @@ export function createMirroredBlobs(deps: {
   readonly clock: () => number;
 }): MirroredBlobs {
   const { registry, fetches, ask, observer, clock } = deps;
-  const unknown = new LRUCache<string, number>({ max: 10_000 });
+  const unknown = createBoundedCache<string, number>(10_000);
   const heads = createSingleFlight<Descriptor>();
 
   /** Errors: BLOB_UNKNOWN, also where the upstream said so a moment ago; UpstreamError, DENIED. */

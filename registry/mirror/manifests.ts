@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
 import { isOciError, OciError } from '../../oci/errors.ts';
@@ -35,7 +35,7 @@ export function createMirroredManifests(deps: {
   readonly patienceMs: number;
 }): MirroredManifests {
   const { registry, sparse, calls, log, observer, clock, patienceMs } = deps;
-  const checked = new LRUCache<string, Checked>({ max: 20_000 });
+  const checked = createBoundedCache<string, Checked>(20_000);
   const flights = createSingleFlight<ManifestContent>();
   /** Upstreams that keep somebody waiting beyond patience just now: the next one need not wait as well. */
   const slow = new Set<string>();

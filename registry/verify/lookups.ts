@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { StoreContext } from '../store/context.ts';
 import type { ManifestHeader } from '../store/manifest-record.ts';
@@ -33,7 +33,7 @@ const remembered = 50_000;
 
 /** Remembers what it read: good enough to find what may be wrong, and not to say that it is. */
 export function createCachedLookups(context: StoreContext): Lookups {
-  const cache = new LRUCache<string, Seen<RecordHeader>>({ max: remembered });
+  const cache = createBoundedCache<string, Seen<RecordHeader>>(remembered);
   const fresh = createFreshLookups(context);
   return {
     async record<H extends RecordHeader>(key: string) {

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
 import { pacedStore } from '../collect/paced-store.ts';
 import { walkFolders } from '../collect/walk.ts';
@@ -66,7 +66,7 @@ export async function verifyStore(options: VerifyOptions): Promise<VerifyResult>
   const findings: Partial<Record<FindingKind, number>> = {};
   const severities = { damage: 0, garbage: 0, note: 0 };
   // Whoever needs an unreadable object stumbles over it.
-  const unreadable = new LRUCache<string, true>({ max: 10_000 });
+  const unreadable = createBoundedCache<string, true>(10_000);
   const { mirrored = [] } = options;
   const report = (raw: Finding): void => {
     const onItsWay = raw.kind === 'missing-child' && mirrored.some((prefix) => isUnder(raw.key, prefix));
