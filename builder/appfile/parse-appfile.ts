@@ -27,10 +27,11 @@ export type AppFileParser = (
   options?: AppFileOptions,
 ) => AppFileResult;
 
-/** Compiling the schema takes some milliseconds: a server makes one parser and keeps it. */
+/** Compiling the schema takes some milliseconds, at the first file: a server makes one parser and keeps it. */
 export function createAppFileParser(): AppFileParser {
-  const check = createSchemaChecker(appFileSchema);
+  let check: ReturnType<typeof createSchemaChecker> | undefined;
   return (file, input, options = {}) => {
+    check ??= createSchemaChecker(appFileSchema);
     const { editable, format } = readDocument(file, input);
     const readable = !hasErrors(editable.document.faults);
     const mapped = format === 'v1' ? undefined : mapEruDocument(editable, format, options);
