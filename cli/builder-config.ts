@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { catalogRepositoryFault, isCatalogRepository } from '../builder/catalog/catalog-repository.ts';
 import type { ValueFault } from '../core/config/settings.ts';
+import { Type } from '../core/type.ts';
 import { parseImageReference } from '../oci/reference.ts';
 import { cacheSchema } from './cache-config.ts';
 import { shippedWord } from './catalog-words.ts';

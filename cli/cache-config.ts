@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '../core/type.ts';
 
 /** What package managers fetched, kept between builds; the part `builder.cache` of `brickyard.yaml`. See docs/dependency-caches.md. */
 export const cacheSchema = Type.Object({

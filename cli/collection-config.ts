@@ -1,5 +1,5 @@
-import Type from 'typebox';
 import { compileRepositoryGlob } from '../core/auth/repository-glob.ts';
+import { Type } from '../core/type.ts';
 
 /** Garbage collection; the part `collection` of `brickyard.yaml`. */
 export const collectionSchema = Type.Object({

@@ -1,9 +1,10 @@
 import { isIP } from 'node:net';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { nginxValues } from '../cache-proxy/nginx/grammar.ts';
 import { checkAccessRules } from '../core/auth/access-rules.ts';
 import { type DeepReadonly, loadConfig } from '../core/config/load-config.ts';
 import type { ValueFault } from '../core/config/settings.ts';
+import { Type } from '../core/type.ts';
 import { UserError } from '../core/user-error.ts';
 import { builderSchema } from './builder-config.ts';
 import { collectionSchema } from './collection-config.ts';

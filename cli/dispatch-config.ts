@@ -1,5 +1,5 @@
-import Type from 'typebox';
 import { defaultDispatch } from '../builder/farm/dispatch-settings.ts';
+import { Type } from '../core/type.ts';
 
 const weight = (byDefault: number, description: string) =>
   Type.Integer({ default: byDefault, minimum: 1, maximum: 1000, description });

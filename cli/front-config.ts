@@ -1,5 +1,5 @@
-import Type from 'typebox';
 import { nginxValues } from '../cache-proxy/nginx/grammar.ts';
+import { Type } from '../core/type.ts';
 import { eachFitsNginx, fitsNginx } from './config-checks.ts';
 
 /** The nginx in front of the replicas, which `brickyard front render` writes the configuration of; the server itself reads none of it. */

@@ -1,6 +1,7 @@
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { compileRepositoryGlob } from '../core/auth/repository-glob.ts';
 import type { ValueFault } from '../core/config/settings.ts';
+import { Type } from '../core/type.ts';
 import { isRepositoryName } from '../oci/reference.ts';
 import { isLoopback } from './listen-address.ts';
 

@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import { compileRepositoryGlob } from '../core/auth/repository-glob.ts';
 import type { ValueFault } from '../core/config/settings.ts';
+import { Type } from '../core/type.ts';
 import { compileTagGlob } from '../registry/promote/promotion-policy.ts';
 
 const patterns = Type.Unsafe<string | string[]>({

@@ -1,7 +1,7 @@
-import Type from 'typebox';
 import { weekdays } from '../builder/propagate/maintenance-window.ts';
 import { compileRepositoryGlob } from '../core/auth/repository-glob.ts';
 import type { ValueFault } from '../core/config/settings.ts';
+import { Type } from '../core/type.ts';
 
 const time = Type.String({ pattern: '^(?:[01]\\d|2[0-3]):[0-5]\\d$' });
 

@@ -1,6 +1,6 @@
-import Type from 'typebox';
 import type { ValueFault } from '../core/config/settings.ts';
 import { parseRedisAddress } from '../core/redis/redis-address.ts';
+import { Type } from '../core/type.ts';
 import { fault } from './config-checks.ts';
 
 /** `redis`: what lets several machines hear of each other at once. Nothing is kept there that could be missed. */

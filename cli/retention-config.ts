@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '../core/type.ts';
 
 const days = (description: string, byDefault: number) =>
   Type.Integer({ default: byDefault, minimum: 0, maximum: 36_500, description });

@@ -1,10 +1,11 @@
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { parseEgressHost } from '../builder/egress/egress-policy.ts';
 import { type EgressSettings, egressSettings } from '../builder/engines/docker/egress.ts';
 import { type SandboxLimits, sandboxLimits } from '../builder/engines/docker/sandbox-limits.ts';
 import type { DockerEngineOptions } from '../builder/engines/docker.ts';
 import type { DeepReadonly } from '../core/config/load-config.ts';
 import type { ValueFault } from '../core/config/settings.ts';
+import { Type } from '../core/type.ts';
 import { fault } from './config-checks.ts';
 
 const bytes = (

@@ -1,5 +1,5 @@
-import Type from 'typebox';
 import { parseKeys } from '../builder/secrets/keyring.ts';
+import { Type } from '../core/type.ts';
 import { fault } from './config-checks.ts';
 
 /** How secrets of builds are kept; the part `builder.secrets` of `brickyard.yaml`. See docs/secrets.md. */

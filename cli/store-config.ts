@@ -1,5 +1,5 @@
-import Type from 'typebox';
 import type { ValueFault } from '../core/config/settings.ts';
+import { Type } from '../core/type.ts';
 import { fault } from './config-checks.ts';
 
 /** `store`: where everything durable is kept. */

@@ -1,8 +1,9 @@
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { refuseRepository } from '../builder/git/git-path.ts';
 import { compileGlob } from '../builder/plan/glob.ts';
 import { parseRemoteUrl } from '../builder/triggers/remote-url.ts';
 import type { ValueFault } from '../core/config/settings.ts';
+import { Type } from '../core/type.ts';
 
 const text = Type.String({ minLength: 1 });
 

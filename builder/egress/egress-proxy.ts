@@ -1,8 +1,9 @@
 import { lookup } from 'node:dns/promises';
-import { createServer, type IncomingMessage, request as requestHttp, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { connect, isIP, type LookupFunction, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { createServer, request as requestHttp } from '../../core/http/node-http.ts';
 import { createEgressLedger } from './egress-ledger.ts';
 import { type EgressPolicy, normalHost, privateReason } from './egress-policy.ts';
 

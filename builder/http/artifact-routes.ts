@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
-import Type from 'typebox';
 import { errorSchema, problem } from '../../core/http/api-answers.ts';
+import { Type } from '../../core/type.ts';
 import { type BuildAccessOptions, buildIdSchema, createBuildAccess } from './build-access.ts';
 
 const tags = ['builds'];

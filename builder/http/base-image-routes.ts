@@ -1,9 +1,10 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import type { Authenticator } from '../../core/auth/authenticator.ts';
 import type { Action } from '../../core/auth/authorizer.ts';
 import { errorSchema, identifyCaller, problem, unauthorized } from '../../core/http/api-answers.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
+import { Type } from '../../core/type.ts';
 import { UserError } from '../../core/user-error.ts';
 import { catalogTeam } from '../catalog/catalog.ts';
 import type { Propagation } from '../propagate/propagation.ts';

@@ -1,4 +1,5 @@
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
+import { Type } from '../../core/type.ts';
 import type { BasePlan, ChannelPlan } from '../propagate/plan-base.ts';
 import type { PlannedImage } from '../propagate/plan-images.ts';
 import type { Wave, WaveImage } from '../propagate/wave.ts';

@@ -1,9 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import type { Authenticator, Identity } from '../../core/auth/authenticator.ts';
 import type { Action } from '../../core/auth/authorizer.ts';
 import { identifyCaller, problem, unauthorized } from '../../core/http/api-answers.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
+import { Type } from '../../core/type.ts';
 import { repositoryOf } from '../farm/build-request.ts';
 import type { Build, BuildService } from '../farm/build-service.ts';
 

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { errorSchema, problem } from '../../core/http/api-answers.ts';
+import { Type } from '../../core/type.ts';
 import { repositoryOf } from '../farm/build-request.ts';
 import type { Build } from '../farm/build-service.ts';
 import { buildStates } from '../farm/build-states.ts';

@@ -1,10 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import type { Authenticator, Identity } from '../../core/auth/authenticator.ts';
 import { errorSchema, identifyCaller, problem, unauthorized } from '../../core/http/api-answers.ts';
 import { discardBody } from '../../core/http/discard-body.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
+import { Type } from '../../core/type.ts';
 import type { Delivery } from '../triggers/delivery.ts';
 import { type Provider, providers } from '../triggers/trigger.ts';
 import type { TriggerService } from '../triggers/trigger-service.ts';

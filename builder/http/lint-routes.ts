@@ -1,10 +1,11 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import type { Authenticator } from '../../core/auth/authenticator.ts';
 import { hasErrors } from '../../core/document/document.ts';
 import { formatFaults } from '../../core/document/format-faults.ts';
 import { errorSchema, identifyCaller, unauthorized } from '../../core/http/api-answers.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
+import { Type } from '../../core/type.ts';
 import { missingBaseFault } from '../appfile/missing-base.ts';
 import { type AppFileParser, maxAppFileBytes } from '../appfile/parse-appfile.ts';
 

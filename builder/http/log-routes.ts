@@ -1,7 +1,8 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { problem } from '../../core/http/api-answers.ts';
+import { Type } from '../../core/type.ts';
 import type { BuildService } from '../farm/build-service.ts';
 import { parseLogPosition } from '../farm/log-chunks.ts';
 import { type BuildAccess, buildIdSchema } from './build-access.ts';

@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { type Authenticator, type Identity, InvalidCredentials } from '../../core/auth/authenticator.ts';
 import { errorSchema } from '../../core/http/api-answers.ts';
 import { discardBody } from '../../core/http/discard-body.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
 import { ObjectStoreFull } from '../../core/object-store/object-store.ts';
+import { Type } from '../../core/type.ts';
 import { isTag } from '../../oci/reference.ts';
 import type { BuildService } from '../farm/build-service.ts';
 import type { RefUpdate } from '../git/git-host.ts';

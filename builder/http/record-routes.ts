@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { errorSchema } from '../../core/http/api-answers.ts';
+import { Type } from '../../core/type.ts';
 import type { AttemptDetail } from '../farm/build-detail.ts';
 import { buildPhases } from '../farm/build-phases.ts';
 import type { BuildService } from '../farm/build-service.ts';

@@ -1,8 +1,9 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import type { Authenticator } from '../../core/auth/authenticator.ts';
 import { errorSchema, identifyCaller, problem, unauthorized } from '../../core/http/api-answers.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
+import { Type } from '../../core/type.ts';
 import { maxSecretBytes, refuseOwner, secretNamePattern } from '../secrets/secret-names.ts';
 import { type SecretInfo, SecretRefused, type SecretStore } from '../secrets/secret-store.ts';
 

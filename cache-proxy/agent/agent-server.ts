@@ -1,9 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import Type from 'typebox';
 import { createHttpServer, type HttpServer, type RawHandler } from '../../core/http/http-server.ts';
 import type { Logger } from '../../core/log.ts';
 import type { Metrics } from '../../core/metrics.ts';
+import { Type } from '../../core/type.ts';
 import { UserError } from '../../core/user-error.ts';
 import type { Freed } from '../pool-engine.ts';
 import type { AgentHandlers } from './agent-handlers.ts';

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { errorSchema } from '../../core/http/api-answers.ts';
 import { type ObjectStore, PreconditionFailed } from '../../core/object-store/object-store.ts';
+import { Type } from '../../core/type.ts';
 import { type Lease, shareLeases } from './lease-share.ts';
 import { identifyPool, type PoolCallerDeps } from './pool-caller.ts';
 import { poolNameSchema } from './pool-name.ts';

@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { errorSchema, problem } from '../../core/http/api-answers.ts';
 import type { ObjectStore } from '../../core/object-store/object-store.ts';
+import { Type } from '../../core/type.ts';
 import { createPopularity, type ImageCount } from '../popularity/popularity.ts';
 import { addSnapshot, maxSnapshotBytes, parseSnapshot, SnapshotInvalid } from '../popularity/snapshot.ts';
 import { identifyPool, type PoolCallerDeps } from './pool-caller.ts';

@@ -1,9 +1,10 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import { InvalidCredentials } from '../../core/auth/authenticator.ts';
 import type { Action, Authorizer } from '../../core/auth/authorizer.ts';
 import type { Tokens } from '../../core/auth/tokens.ts';
 import { errorSchema } from '../../core/http/api-answers.ts';
+import { Type } from '../../core/type.ts';
 import { identifyPool, type PoolCallerDeps } from './pool-caller.ts';
 
 /** Tokens that one request may ask about. */

@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer, type Server, type ServerOptions } from 'node:http';
+import type { Server, ServerOptions } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { createRequestIds } from '../../core/http/http-server.ts';
 import { createIdleGuard } from '../../core/http/idle-guard.ts';
+import { createServer } from '../../core/http/node-http.ts';
 import { createReadBuffers } from '../../core/object-store/read-buffers.ts';
 import { UserError } from '../../core/user-error.ts';
 import { createTransport } from '../../oci/client/transport.ts';

@@ -1,5 +1,6 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
+import { createServer } from '../../core/http/node-http.ts';
 import { isDigest } from '../../oci/digest.ts';
 import { OciError, type OciErrorCode, toErrorBody } from '../../oci/errors.ts';
 import { isRepositoryName, isTag } from '../../oci/reference.ts';

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmod, chown, mkdir, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { type IncomingMessage, request, type Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
+import { request } from '../../core/http/node-http.ts';
 import { UserError } from '../../core/user-error.ts';
 import { type LogTail, startLogTail } from '../agent/log-tail.ts';
 import { createPoolLinks, type PoolLinks } from '../fetch/pool-links.ts';

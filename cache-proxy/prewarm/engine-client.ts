@@ -1,5 +1,6 @@
-import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import { Agent as HttpAgent, request as requestHttp } from '../../core/http/node-http.ts';
 
 /** Asks the pool's engine as a node does, so that what is fetched is kept under the very keys that nodes ask for. */
 export interface EngineClient {

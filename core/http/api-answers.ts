@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import Type from 'typebox';
 import { type Authenticator, type Identity, InvalidCredentials } from '../auth/authenticator.ts';
 import { basicChallenge } from '../auth/challenge.ts';
+import { Type } from '../type.ts';
 import type { HttpServer } from './http-server.ts';
 
 /** How the management API says that something was refused or failed. */

@@ -1,10 +1,10 @@
-import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { getCACertificates } from 'node:tls';
 import type * as Sdk from '@aws-sdk/client-s3';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import { Agent as HttpAgent } from '../http/node-http.ts';
 import { type Connection, createS3Driver, type S3DriverOptions, type S3Store } from './s3/driver.ts';
 import { bareEtag } from './s3/etag-spelling.ts';
 import { type ListedEntry, takeListed } from './s3/listed-objects.ts';

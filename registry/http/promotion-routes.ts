@@ -1,8 +1,9 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import type { Authenticator } from '../../core/auth/authenticator.ts';
 import { errorSchema, identifyCaller, problem, unauthorized } from '../../core/http/api-answers.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
+import { Type } from '../../core/type.ts';
 import { CopyFault } from '../../oci/copy/copy-fault.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
 import { isOciError } from '../../oci/errors.ts';

@@ -1,9 +1,10 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { Static } from 'typebox';
 import type { Authenticator } from '../../core/auth/authenticator.ts';
 import { errorSchema, identifyCaller, problem, unauthorized } from '../../core/http/api-answers.ts';
 import type { HttpServer } from '../../core/http/http-server.ts';
 import { ObjectStoreUnavailable } from '../../core/object-store/object-store.ts';
+import { Type } from '../../core/type.ts';
 import { isOciError } from '../../oci/errors.ts';
 import { isRepositoryName } from '../../oci/reference.ts';
 import type { StoreContext } from '../store/context.ts';

@@ -50,6 +50,15 @@ describe('the house', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('loads in no process what costs it 15 MB and more for what it does not use', () => {
+    const wrong = files.filter((file) =>
+      /^import (?!type\b)[^;]*? from '(?:typebox|node:http)';$/m.test(readFileSync(join(root, file), 'utf8')),
+    );
+
+    // core/type.ts and core/http/node-http.ts say what to import instead.
+    expect(wrong).toEqual([]);
+  });
+
   it('tells in every room what the room is', () => {
     const silent = Object.keys(allowed).filter((room) => {
       const lines = readFileSync(join(root, room, 'README.md'), 'utf8').split('\n');

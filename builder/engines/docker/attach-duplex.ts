@@ -1,5 +1,5 @@
-import { request } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { request } from '../../../core/http/node-http.ts';
 
 /**
  * Attaches to all standard streams of a container (Docker Engine API, containers/attach): what is written is its input, what is read are frames.

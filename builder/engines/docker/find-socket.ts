@@ -1,4 +1,4 @@
-import { request } from 'node:http';
+import { request } from '../../../core/http/node-http.ts';
 
 export interface FindSocketOptions {
   /** Path of a socket, or `auto`: look where Docker and Podman put theirs. */
