@@ -160,7 +160,9 @@ export function createGate(deps: GateDeps): PoolGate {
     const credential = knownCredential(authorization);
     let right: AskedRight;
     try {
-      right = await rights.ask(request);
+      right = await rights.ask(request, (late) => {
+        if (credential !== undefined) keep(credential, late, [repository]).catch(() => {});
+      });
     } catch (error) {
       if (!isAway(error) || credential === undefined) throw error;
       if (await grants.has(credential, repository)) return allowed;

@@ -14,6 +14,8 @@ export interface LiveTokens {
   check(token: string): Promise<TokenState>;
   /** The origin has just issued it: it need not be asked. */
   issued(token: string): Promise<CheckedToken>;
+  /** Whether the origin is known to have taken it back; asks nobody. */
+  isVoid(token: string): boolean;
   close(): void;
 }
 
@@ -191,6 +193,7 @@ export function createLiveTokens(deps: LiveTokensDeps): LiveTokens {
       entry.confirmedAt = now();
       return entry.read;
     },
+    isVoid: (token) => entries.peek(token)?.void === true,
     close: () => clearInterval(timer),
   };
 }

@@ -1,5 +1,6 @@
 import { appendFileSync } from 'node:fs';
 import { createBoundedCache } from '../../core/bounded-cache.ts';
+import { inHurry } from '../fetch/in-hurry.ts';
 import type { EngineLog } from '../pool-engine.ts';
 import { manifestTypes } from './manifest-types.ts';
 import { type OriginClient, OriginUnavailable } from './origin-client.ts';
@@ -16,7 +17,8 @@ export interface Member {
 
 /**
  * Which digests are in which repositories, as the origin said: the cache has every blob once, so this is what keeps one repository's content from another
- * one's readers. It depends on no person, so a yes is good for a day, and for longer while the origin is away. Kept on disk.
+ * one's readers. It depends on no person, so a yes is good for a day, and for longer while the origin is away; while the line crawls an older one is good until
+ * the origin's answer is here. Kept on disk.
  */
 export interface Memberships {
   /** `refused`: the pool's own account may not look. Errors: OriginUnavailable. */
@@ -37,6 +39,8 @@ export interface Memberships {
 export interface MembershipsDeps {
   /** The registry that `ns` stands for. */
   readonly clientOf: (ns: string | undefined) => OriginClient | undefined;
+  /** Of the pool's own origin, as `health.ts` says it. */
+  readonly hurry: () => number | undefined;
   readonly file: PrivateFile;
   /** The same file: lines are added to it, and now and then it is written anew. */
   readonly path: string;
@@ -52,6 +56,7 @@ const writeMs = 5_000;
 
 export function createMemberships({
   clientOf,
+  hurry,
   file,
   path,
   log,
@@ -151,7 +156,10 @@ export function createMemberships({
       const missed = absent.get(key);
       if (missed !== undefined && now() - missed < noMs) return 'no';
       try {
-        return await askOnce(member, key);
+        const asked = askOnce(member, key);
+        const limit = member.ns === undefined ? hurry() : undefined;
+        if (seen === undefined || limit === undefined) return await asked;
+        return (await inHurry(asked, limit)) ?? 'yes';
       } catch (error) {
         if (seen !== undefined && error instanceof OriginUnavailable) return 'yes';
         throw error;

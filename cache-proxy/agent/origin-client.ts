@@ -10,7 +10,12 @@ import type { Origin } from '../pools/pool.ts';
 export interface OriginState {
   /** Asking would only cost time. */
   readonly away: boolean;
-  answered(): void;
+  /** Milliseconds for which whoever has something to go on with waits for an answer; undefined: for as long as it takes. */
+  readonly hurry: number | undefined;
+  /** `took`: milliseconds, where question and answer were small. */
+  answered(took?: number): void;
+  /** Something small is asked; the result is called when that is over. */
+  asking(): () => void;
   /** `reason` is for people. */
   failed(reason: string): void;
 }
@@ -75,6 +80,8 @@ export interface OriginClientDeps {
 }
 
 const maxBody = 1024 * 1024;
+/** What takes longer to carry than this says nothing about how soon others are answered. */
+const smallBytes = 4 * 1024;
 
 /** Errors: those of reading `origin.ca`. */
 export function createOriginClient({ origin, state, patience = 2_500 }: OriginClientDeps): OriginClient {
@@ -165,11 +172,17 @@ export function createOriginClient({ origin, state, patience = 2_500 }: OriginCl
     let retryAfter: number | undefined;
     for (const replica of order) {
       try {
-        const answer = await onAnswer(await inTime(request, replica, share), replica);
+        const asked = request.body?.length ?? 0;
+        const started = performance.now();
+        const over = elsewhere || asked > smallBytes ? undefined : state.asking();
+        const first = await inTime(request, replica, share).finally(over);
+        const took = performance.now() - started;
+        const small = first.body.length + asked <= smallBytes;
+        const answer = await onAnswer(first, replica);
         if (answer.status < 500 && answer.status !== 429) {
           if (!elsewhere) {
             preferred = urls.indexOf(replica);
-            state.answered();
+            state.answered(small ? took : undefined);
           }
           return answer;
         }
@@ -257,6 +270,8 @@ export function createPlainState(now: () => number = Date.now): OriginState {
     get away() {
       return now() < until;
     },
+    hurry: undefined,
+    asking: () => () => {},
     answered() {
       until = 0;
     },

@@ -7,7 +7,8 @@ import type { Pool } from '../pools/pool.ts';
 import { type AgentHandlers, createAgentHandlers } from './agent-handlers.ts';
 import { createAskedRights } from './asked-rights.ts';
 import { createGate, type PoolGate } from './create-gate.ts';
-import { createGrants } from './grants.ts';
+import { createGivenTokens } from './given-tokens.ts';
+import { createGrants, type Grants } from './grants.ts';
 import { createIssuedTokens } from './issued-tokens.ts';
 import { createLiveTokens } from './live-tokens.ts';
 import { createMemberships, type Memberships } from './memberships.ts';
@@ -69,14 +70,23 @@ export function createPoolAccess(deps: PoolAccessDeps): PoolAccess {
   const profile = createOriginProfile({ client: origin, file: fileOf('origin.json'), log, now });
   const poolKey = createPoolKey(pool.name, fileOf('token-key.pem'), now);
   const { hashCost } = deps;
-  const grants = createGrants({
+  const given = createGivenTokens(now);
+  const remembered = createGrants({
     file: fileOf('grants.json'),
     log,
     grace: pool.auth.offlineGrace,
     now,
     ...(hashCost === undefined ? {} : { cost: hashCost }),
   });
+  const grants: Grants = {
+    ...remembered,
+    async forget(credential, repositories) {
+      given.forget(credential);
+      await remembered.forget(credential, repositories);
+    },
+  };
   const memberships = createMemberships({
+    hurry: () => state.hurry,
     clientOf: (ns) => (ns === undefined ? origin : upstreams.get(ns)),
     file: fileOf('memberships'),
     path: join(folder, 'memberships'),
@@ -98,16 +108,18 @@ export function createPoolAccess(deps: PoolAccessDeps): PoolAccess {
     now,
   });
   const { secret = randomBytes(32).toString('base64url') } = deps;
-  const rights = createAskedRights(origin, now);
+  const rights = createAskedRights({ client: origin, state, now });
   const gate = observe(
     createGate({ pool, profile, tokens, rights, memberships, grants, issued, secret, log }),
   );
   const token = createTokenRealm({
     pool,
     client: origin,
+    state,
     profile,
     tokens,
     grants,
+    given,
     issued,
     poolKey,
     log,

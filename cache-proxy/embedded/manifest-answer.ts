@@ -1,3 +1,4 @@
+import { createBoundedCache } from '../../core/bounded-cache.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
 import { acceptClass, acceptClasses, acceptOfClass } from '../fetch/accept-class.ts';
 import { fetchManifest } from '../fetch/fetch-manifest.ts';
@@ -32,6 +33,8 @@ export interface ManifestDeps {
 const patience = 2500;
 /** After somebody waited in vain, nobody does for so long; the origin is asked behind their backs. */
 const impatience = 10_000;
+/** While the line crawls the origin's word is believed for so long: else the tags alone would fill the line. */
+const believedMs = 5_000;
 
 interface Revalidated {
   readonly manifest: ManifestDocument;
@@ -49,6 +52,8 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
   /** One question to the origin, however many ask. */
   const flights = new Map<string, Flight>();
   const slowUntil = new WeakMap<OriginLink, number>();
+  /** When the origin last said over a line that crawls what a tag is; milliseconds since 1970. */
+  const toldAt = createBoundedCache<string, number>(10_000);
 
   function together(key: string, link: OriginLink, ask: () => Promise<Revalidated>): Flight {
     const flying = flights.get(key);
@@ -59,6 +64,7 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
       const took = Date.now() - started;
       if (took >= patience) slowUntil.set(link, Date.now() + impatience);
       else if (answered && took < patience / 2) slowUntil.delete(link);
+      if (answered && link.hurry !== undefined) toldAt.set(key, Date.now());
     };
     const answer = ask();
     // Whoever waits is told; perhaps nobody does any more.
@@ -141,7 +147,10 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
     const { repository } = place;
     const kept = keptFor(tagKey(repository, tag, accept), repository);
     const question = { reference: tag, accept, etag: kept?.tag.etag };
-    const fetched = await ask(place, question, purposeOf(exchange));
+    const fetched = await ask(place, question, purposeOf(exchange)).catch((error: unknown) => {
+      if (error instanceof BlobGone && deps.onOriginMissing() === 'drop') drop(repository, tag);
+      throw error;
+    });
     if (fetched === undefined) {
       // Only what was kept was asked about.
       if (kept === undefined) throw new OriginAway('it answered 304 to a question without a condition');
@@ -155,17 +164,25 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
     return { manifest, cache: 'miss' };
   }
 
+  function drop(repository: string, tag: string): void {
+    for (const each of acceptClasses) {
+      const entry = store.indexedDocument(tagKey(repository, tag, each));
+      if (entry !== undefined) store.remove(entry);
+    }
+  }
+
   /** The flight, unless it takes longer than a client with something in the cache would wait. */
   async function patiently({ started, answer }: Flight, link: OriginLink): Promise<Revalidated> {
     const slow = (slowUntil.get(link) ?? 0) > Date.now();
+    const { hurry } = link;
     let timer: NodeJS.Timeout | undefined;
     const tired = new Promise<never>((_, reject) => {
       timer = setTimeout(
         () => {
-          if (!slow) slowUntil.set(link, Date.now() + impatience);
+          if (!slow && hurry === undefined) slowUntil.set(link, Date.now() + impatience);
           reject(new OriginAway('no answer in time'));
         },
-        slow ? 0 : Math.max(0, started + patience - Date.now()),
+        slow ? 0 : (hurry ?? Math.max(0, started + patience - Date.now())),
       );
     });
     try {
@@ -204,19 +221,22 @@ export function createManifestAnswers(deps: ManifestDeps): ManifestAnswers {
       const { source, repository } = place;
       const accept = acceptClass(exchange.request.headers.accept);
       const key = tagKey(repository, tag, accept);
-      const kept = keptFor(key, repository)?.manifest ?? keptForOthers(repository, tag, accept);
+      const own = keptFor(key, repository)?.manifest;
+      const kept = own ?? keptForOthers(repository, tag, accept);
       try {
+        const believed = Date.now() - (toldAt.get(key) ?? 0) < believedMs;
+        if (own !== undefined && source.link.hurry !== undefined && believed) {
+          exchange.cache = 'revalidated';
+          await sendManifest(exchange, own);
+          return;
+        }
         const flight = together(key, source.link, () => revalidate(exchange, place, tag, accept));
         const answer = await (kept === undefined ? flight.answer : patiently(flight, source.link));
         exchange.cache = answer.cache;
         await sendManifest(exchange, answer.manifest);
       } catch (error) {
-        if (error instanceof BlobGone && deps.onOriginMissing() === 'drop') {
-          for (const each of acceptClasses) {
-            const entry = store.indexedDocument(tagKey(repository, tag, each));
-            if (entry !== undefined) store.remove(entry);
-          }
-        } else if (kept !== undefined && !exchange.response.headersSent) {
+        const dropped = error instanceof BlobGone && deps.onOriginMissing() === 'drop';
+        if (!dropped && kept !== undefined && !exchange.response.headersSent) {
           exchange.cache = 'stale';
           await sendManifest(exchange, kept);
           return;

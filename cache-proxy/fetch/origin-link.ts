@@ -18,6 +18,8 @@ export class OriginAway extends Error {
 export interface OriginLink {
   /** Nothing is asked at the moment, as nobody answered lately; it is tried again by itself. */
   readonly away: boolean;
+  /** As in `agent/health.ts`: milliseconds, while the line crawls. */
+  readonly hurry: number | undefined;
   /**
    * GET with the pool's own account. Redirects are followed, without that account; a replica that answers 5xx or not at all makes room for the next.
    * The caller consumes or destroys the body. Errors: OriginAway, also for 429 and 5xx of all, and when the account is refused.
@@ -211,6 +213,9 @@ export function createOriginLink(options: OriginLinkOptions): OriginLink {
     get away() {
       return isAway();
     },
+    get hurry() {
+      return health.hurry;
+    },
     async fetch(request) {
       if (isAway()) throw new OriginAway('the registry is away');
       const order = inOrder();
@@ -219,7 +224,9 @@ export function createOriginLink(options: OriginLinkOptions): OriginLink {
       let slow = false;
       for (const replica of order) {
         try {
-          const answer = await ask(replica, request, request.patience / order.length);
+          const started = performance.now();
+          const over = health.asking();
+          const answer = await ask(replica, request, request.patience / order.length).finally(over);
           answered = true;
           if (answer.status === 429) {
             answer.body.resume();
@@ -228,7 +235,7 @@ export function createOriginLink(options: OriginLinkOptions): OriginLink {
           if (answer.status < 500) {
             preferred = urls.indexOf(replica);
             failures = 0;
-            health.answered();
+            health.answered(performance.now() - started);
             return answer;
           }
           answer.body.resume();

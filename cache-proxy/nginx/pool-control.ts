@@ -8,12 +8,13 @@ import type { AccessRequest, Gate, Verdict } from '../agent/gate.ts';
 import { acceptClass } from '../fetch/accept-class.ts';
 import { fetchBlob } from '../fetch/fetch-blob.ts';
 import { fetchManifest, type ManifestAnswer } from '../fetch/fetch-manifest.ts';
-import { OriginAway } from '../fetch/origin-link.ts';
+import { OriginAway, type OriginLink } from '../fetch/origin-link.ts';
 import { passedHeaders, passRequest } from '../fetch/pass-request.ts';
 import type { PoolLinks } from '../fetch/pool-links.ts';
 import type { EngineLog } from '../pool-engine.ts';
 import type { PullRecord } from '../pull-record.ts';
 import type { ShardGrants } from './shard-grant.ts';
+import type { TagQuestions } from './tag-questions.ts';
 
 export interface PoolControlDeps {
   readonly gate: Gate;
@@ -24,6 +25,7 @@ export interface PoolControlDeps {
   readonly onRecord: (record: PullRecord) => void;
   /** What the cache has of a tag that another client could take. `repository`: with `ns/` before it, as everywhere in the cache. */
   readonly keptTag: (repository: string, tag: string, accept: string) => Promise<ManifestAnswer | undefined>;
+  readonly tagQuestions: TagQuestions;
   /** The registry says that it does not have this tag. */
   readonly onMissingTag: (repository: string, tag: string) => void;
   readonly log: EngineLog;
@@ -177,22 +179,34 @@ async function sendManifest(
   const repository = header(request, 'x-pool-repo') ?? '';
   const ns = header(request, 'x-pool-ns');
   const key = ns === undefined ? repository : `${ns}/${repository}`;
-  const recorded = startRecord(deps, request, digest === undefined ? 'tag' : 'manifest');
   const ifNoneMatch = request.headers['if-none-match'];
   const accept = acceptClass(request.headers.accept);
+  const { link } = linkOf(deps, request);
+  const fetch = async (): Promise<ManifestAnswer> => {
+    const recorded = startRecord(deps, request, digest === undefined ? 'tag' : 'manifest');
+    try {
+      const found = await fetchManifest(link, {
+        repository,
+        reference: digest ?? tag ?? '',
+        accept,
+        ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }),
+      });
+      recorded(found.status, found.body.length);
+      if (found.status === 404 && tag !== undefined) deps.onMissingTag(key, tag);
+      return found;
+    } catch (error) {
+      recorded(503, 0);
+      throw error;
+    }
+  };
+  // With If-None-Match nginx has an answer of its own.
+  const readKept = async (): Promise<ManifestAnswer | undefined> =>
+    tag === undefined || ifNoneMatch !== undefined ? undefined : deps.keptTag(key, tag, accept);
   let answer: ManifestAnswer;
   try {
-    answer = await fetchManifest(linkOf(deps, request).link, {
-      repository,
-      reference: digest ?? tag ?? '',
-      accept,
-      ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }),
-    });
+    answer = await askTag(deps, link, { key: `${key}|${tag}|${accept}`, tag, ifNoneMatch }, fetch, readKept);
   } catch (error) {
-    recorded(503, 0);
-    // With If-None-Match nginx has an answer of its own.
-    const kept =
-      tag === undefined || ifNoneMatch !== undefined ? undefined : await deps.keptTag(key, tag, accept);
+    const kept = await readKept();
     if (kept === undefined) throw error;
     response.writeHead(200, {
       ...kept.headers,
@@ -204,7 +218,6 @@ async function sendManifest(
     return;
   }
   const { status, headers, body } = answer;
-  recorded(status, body.length);
   if (status === 200 || status === 304) {
     response.writeHead(status, {
       ...headers,
@@ -215,10 +228,24 @@ async function sendManifest(
     response.end(body);
     return;
   }
-  if (status === 404 && tag !== undefined) deps.onMissingTag(key, tag);
   if (status === 403) refuse(response, 403, 'DENIED');
   else if (status === 404) refuse(response, 404, 'MANIFEST_UNKNOWN');
   else refuse(response, 503, 'UNAVAILABLE', `the registry answered ${status}`);
+}
+
+/** While the line crawls, whoever has something to go on with does not wait for it. Errors: those of `fetch`, and OriginAway: no answer yet. */
+async function askTag(
+  { tagQuestions }: PoolControlDeps,
+  { hurry }: OriginLink,
+  { key, tag, ifNoneMatch }: { key: string; tag: string | undefined; ifNoneMatch: string | undefined },
+  fetch: () => Promise<ManifestAnswer>,
+  readKept: () => Promise<ManifestAnswer | undefined>,
+): Promise<ManifestAnswer> {
+  if (tag === undefined) return fetch();
+  const hasOne = hurry !== undefined && (ifNoneMatch !== undefined || (await readKept()) !== undefined);
+  if (hasOne) return tagQuestions.ask({ key, ifNoneMatch, hurry }, fetch);
+  tagQuestions.forget(key);
+  return fetch();
 }
 
 async function pass(

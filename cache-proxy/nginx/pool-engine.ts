@@ -22,6 +22,7 @@ import { parsePoolLine } from './pool-log.ts';
 import { renderNginx } from './render.ts';
 import { runFolder } from './run-folder.ts';
 import { createShardGrants } from './shard-grant.ts';
+import { createTagQuestions } from './tag-questions.ts';
 
 /** How long nginx may take to start, or to work with another configuration. */
 const startMs = 30_000;
@@ -79,6 +80,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
     links: () => links,
     grants: () => grants,
     onRecord: deps.onRecord,
+    tagQuestions: createTagQuestions(),
     keptTag: (repository, tag, accept) => readKeptTag(current.cache.folder, { repository, tag, accept }),
     onMissingTag: (repository, tag) => {
       if (current.onOriginMissing === 'keep') return;

@@ -32,6 +32,8 @@ export type OriginBehaviour =
   | { readonly status: number; readonly headers?: OutgoingHttpHeaders; readonly body?: Buffer | string }
   /** Takes the request and never answers. */
   | { readonly hang: true }
+  /** Gets to the registry only then. */
+  | { readonly after: Promise<unknown> }
   /** Breaks the connection before this byte of the body. */
   | { readonly cutBefore: number }
   /** One bit of this byte is wrong. */
@@ -91,6 +93,7 @@ export async function startPoolOrigin(): Promise<PoolOrigin> {
       response.writeHead(behaviour.status, behaviour.headers).end(behaviour.body);
       return;
     }
+    if (behaviour !== undefined && 'after' in behaviour) await behaviour.after;
     // The registry behind is open; what Authorization a pool sends is only noted.
     const { authorization: _, ...passed } = headers;
     const onward = request({ host: '127.0.0.1', port: behind.port, agent, method, path, headers: passed });

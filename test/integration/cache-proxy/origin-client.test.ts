@@ -21,6 +21,8 @@ function rememberingState(): OriginState & { readonly reasons: string[] } {
   const reasons: string[] = [];
   return {
     reasons,
+    hurry: undefined,
+    asking: () => () => {},
     get away() {
       return away;
     },

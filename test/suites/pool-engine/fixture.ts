@@ -50,6 +50,7 @@ export interface TestPool extends AsyncDisposable {
 export async function openTestPool(
   under: EngineUnderTest,
   options: Partial<Omit<Pool, 'origin'>> = {},
+  health?: PoolEngineDeps['health'],
 ): Promise<TestPool> {
   const folder = await createTempDirectory('pool');
   const origin = await startPoolOrigin();
@@ -73,6 +74,7 @@ export async function openTestPool(
   const deps: PoolEngineDeps = {
     gate: agent.gate,
     agent: agent.address,
+    health,
     onRecord: (record) => records.push(record),
     log: { info() {}, warn() {}, error() {} },
   };

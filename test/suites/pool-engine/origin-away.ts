@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import type { OriginHealth } from '../../../cache-proxy/agent/health.ts';
 import { waitFor } from '../../helpers/process.ts';
 import {
   type EngineUnderTest,
   expectBytes,
+  held,
   moveTag,
   openTestPool,
   pushImage,
@@ -76,6 +78,32 @@ export function originAwaySuite(under: EngineUnderTest): void {
       });
     });
 
+    it('and answers over a line that crawls, a tag is asked for once, nobody waits for it, and a moved one arrives', async () => {
+      const line = crawlingLine();
+      await using test = await openTestPool(under, {}, line.health);
+      const image = await pushImage(test.origin.registry);
+      await test.get(image.byTag);
+      const before = test.origin.seen.length;
+      const answer = held();
+      test.origin.rule = () => ({ after: answer.until });
+      line.crawls = true;
+
+      for (let round = 0; round < 10; round += 1) {
+        expectBytes((await within(10_000, test.get(image.byTag))).body, image.manifest);
+      }
+      const questions = test.origin.seen.slice(before);
+      expect(questions.map(({ path, status }) => [path, status])).toEqual([[image.byTag, undefined]]);
+      const next = await moveTag(test.origin.registry, image.repository);
+      answer.release();
+
+      // The answer that nobody waited for is there for whoever comes next.
+      test.origin.rule = ({ path }) => (path === image.byTag ? { hang: true } : undefined);
+      await waitFor(async () => (await test.get(image.byTag)).body.equals(next.bytes), {
+        what: 'the moved tag',
+        timeoutMs: 60_000,
+      });
+    });
+
     it('and its name cannot be resolved, the answer is 503', async () => {
       await using test = await openTestPool(under);
       const image = await pushImage(test.origin.registry);
@@ -90,6 +118,25 @@ export function originAwaySuite(under: EngineUnderTest): void {
       expect((await within(15_000, test.get(never.byTag))).status).toBe(503);
     });
   });
+}
+
+/** What the agent of a pool knows of its line. */
+function crawlingLine(): { crawls: boolean; readonly health: OriginHealth } {
+  const line = {
+    crawls: false,
+    health: {
+      away: false,
+      get hurry() {
+        return line.crawls ? 20 : undefined;
+      },
+      answered() {},
+      asking: () => () => {},
+      failed() {},
+      snapshot: () => ({ state: 'up' as const }),
+      close() {},
+    },
+  };
+  return line;
 }
 
 function setRule(

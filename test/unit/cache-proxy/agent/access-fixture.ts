@@ -99,12 +99,23 @@ export async function createAccessFixture(options: AccessFixtureOptions = {}) {
   });
 
   /** `away`: nobody has an answer. `busy`: these clients alone have none. */
-  const origin: { state: 'up' | 'away' | 'busy'; asked: string[] } = { state: 'up', asked: [] };
+  const origin: {
+    state: 'up' | 'away' | 'busy';
+    /** As over a line that crawls: milliseconds that anybody waits who need not. */
+    hurry: number | undefined;
+    /** Questions wait for it before the origin has them. */
+    line: Promise<void>;
+    asked: string[];
+  } = { state: 'up', hurry: undefined, line: Promise.resolve(), asked: [] };
   const state = {
     get away() {
       return origin.state === 'away';
     },
+    get hurry() {
+      return origin.hurry;
+    },
     answered: () => {},
+    asking: () => () => {},
     failed: () => {},
   };
   const connect = (): OriginClient => {
@@ -117,6 +128,7 @@ export async function createAccessFixture(options: AccessFixtureOptions = {}) {
       }
       origin.asked.push(`${method} ${String(target).split('?')[0]}`);
       const request: InjectOptions = { method, url: String(target), headers };
+      await origin.line;
       const answer = await http.app.inject(body === undefined ? request : { ...request, payload: body });
       return {
         status: answer.statusCode,
