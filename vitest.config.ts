@@ -6,7 +6,8 @@ import { LongestFirst } from './test/longest-first.ts';
 //
 // Integration and e2e tests wait a third of their time, for servers that start and disks that sync: three files at a time keep two cores
 // busy, where vitest by itself would run one.
-const waiting = { maxWorkers: 3, sequence: { groupOrder: 1 } };
+const setupFiles = ['test/equal-bytes.ts'];
+const waiting = { maxWorkers: 3, sequence: { groupOrder: 1 }, setupFiles };
 
 export default defineConfig({
   test: {
@@ -17,6 +18,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          setupFiles,
           include: ['test/unit/**/*.test.ts'],
           testTimeout: 10_000,
           // No module keeps state, so files may share a worker: a third of the time went into loading the same modules again.

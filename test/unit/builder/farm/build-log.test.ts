@@ -127,7 +127,8 @@ describe('a build log', () => {
     expect(told).toBe(20_000);
   });
 
-  it.each(['none of it', 'its first attempt', 'a part of the second'])(
+  // Each of them waits a second for the follower's next look.
+  it.concurrent.each(['none of it', 'its first attempt', 'a part of the second'])(
     'goes on behind the last line that a reader had, who had %s',
     async (had) => {
       const { deps, job } = createBench('running');
