@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { Readable } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
 import type { Answer } from '../../oci/client/transport.ts';
+import { createGather } from './gather.ts';
 import { OriginAway, type OriginLink } from './origin-link.ts';
 import type { ParentPools } from './parent-pools.ts';
 
@@ -40,14 +41,14 @@ export async function fetchBlob(
       patience,
     });
   const answer = (await parents?.fetch(path, piece.range)) ?? (await ask(piece.range));
-  return {
-    status: answer.status,
-    headers: headersOf(answer, piece.digest),
-    body:
-      answer.status === 200 || answer.status === 206
-        ? Readable.from(resumed(answer, piece, ask), { objectMode: false })
-        : answer.body,
-  };
+  const headers = headersOf(answer, piece.digest);
+  if (answer.status !== 200 && answer.status !== 206) {
+    return { status: answer.status, headers, body: answer.body };
+  }
+  const body = Readable.from(resumed(answer, piece, ask), { objectMode: false });
+  // Of a body that nobody began to read.
+  body.once('close', () => answer.body.destroy());
+  return { status: answer.status, headers, body };
 }
 
 /** What is the same whoever sent it, so that pieces of different senders fit together. */
@@ -84,7 +85,9 @@ async function* resumed(
   let answer = first;
   for (let attempt = 0; ; attempt += 1) {
     try {
-      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+      // What breaks the line is the error of whoever reads.
+      const chunks = pipeline(answer.body, createGather(), () => {});
+      for await (const chunk of chunks as AsyncIterable<Buffer>) {
         received += chunk.length;
         yield chunk;
       }
