@@ -129,6 +129,11 @@ export function cachePath(zone: string, key: string): string {
   return join(zone, name.slice(-1), name.slice(-3, -1), name);
 }
 
+/** Whether that piece is there. `range`: as nginx asks for it. Errors: those of looking. */
+export async function hasPiece(folder: string, digest: string, range: string): Promise<boolean> {
+  return (await sizeOf(cachePath(join(folder, 'blobs'), `b|${digest}|${range}`))) !== undefined;
+}
+
 /** Undefined for a key that we do not write. */
 export function parseKey(key: string): Omit<CacheEntry, 'bytes'> | undefined {
   const [kind, first = '', second = ''] = key.split('|');

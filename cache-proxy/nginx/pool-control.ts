@@ -6,13 +6,13 @@ import { OciError, type OciErrorCode, toErrorBody } from '../../oci/errors.ts';
 import { isRepositoryName, isTag } from '../../oci/reference.ts';
 import type { AccessRequest, Gate, Verdict } from '../agent/gate.ts';
 import { acceptClass } from '../fetch/accept-class.ts';
-import { fetchBlob } from '../fetch/fetch-blob.ts';
 import { fetchManifest, type ManifestAnswer } from '../fetch/fetch-manifest.ts';
 import { OriginAway, type OriginLink } from '../fetch/origin-link.ts';
 import { passedHeaders, passRequest } from '../fetch/pass-request.ts';
 import type { PoolLinks } from '../fetch/pool-links.ts';
 import type { EngineLog } from '../pool-engine.ts';
 import type { PullRecord } from '../pull-record.ts';
+import type { LookAhead } from './look-ahead.ts';
 import type { ShardGrants } from './shard-grant.ts';
 import type { TagQuestions } from './tag-questions.ts';
 
@@ -22,6 +22,8 @@ export interface PoolControlDeps {
   readonly links: () => PoolLinks;
   /** Undefined: the pool has one proxy. */
   readonly grants: () => ShardGrants | undefined;
+  /** Fetches pieces of blobs. */
+  readonly lookAhead: Pick<LookAhead, 'fetch'>;
   readonly onRecord: (record: PullRecord) => void;
   /** What the cache has of a tag that another client could take. `repository`: with `ns/` before it, as everywhere in the cache. */
   readonly keptTag: (repository: string, tag: string, accept: string) => Promise<ManifestAnswer | undefined>;
@@ -134,16 +136,23 @@ async function sendBlob(
   response: ServerResponse,
 ): Promise<void> {
   const recorded = startRecord(deps, request, 'blob');
-  const { link, parents } = linkOf(deps, request);
   const { range } = request.headers;
-  const answer = await fetchBlob(link, parents, {
+  const piece = {
     repository: header(request, 'x-pool-repo') ?? '',
     digest: header(request, 'x-pool-digest') ?? '',
     ...(range === undefined ? {} : { range }),
-  }).catch((error: unknown) => {
-    recorded(503, 0);
-    throw error;
-  });
+  };
+  const answer = await deps.lookAhead
+    .fetch(linkOf(deps, request), {
+      piece,
+      wanted: header(request, 'x-pool-range'),
+      prewarm: header(request, 'x-pool-prewarm') === '1',
+      record: () => startRecord(deps, request, 'blob'),
+    })
+    .catch((error: unknown) => {
+      recorded(503, 0);
+      throw error;
+    });
   const { status, headers, body } = answer;
   if (status === 416 || status >= 400) {
     body.resume();

@@ -8,14 +8,16 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { request } from '../../core/http/node-http.ts';
 import { UserError } from '../../core/user-error.ts';
 import { type LogTail, startLogTail } from '../agent/log-tail.ts';
+import { fetchBlob } from '../fetch/fetch-blob.ts';
 import { createPoolLinks, type PoolLinks } from '../fetch/pool-links.ts';
 import type { PoolCache, PoolEngine, PoolEngineDeps } from '../pool-engine.ts';
 import type { Pool } from '../pools/pool.ts';
 import { acceptingWorkers } from './accepting-workers.ts';
 import { checkNginx } from './check-nginx.ts';
 import { readKeptTag } from './kept-tag.ts';
+import { createLookAhead } from './look-ahead.ts';
 import { endFormerNginx, type NginxChild, noNginx, startNginxChild } from './nginx-child.ts';
-import { createNginxCache } from './pool-cache.ts';
+import { createNginxCache, hasPiece } from './pool-cache.ts';
 import { controlSocket, internalSocket, poolConfig } from './pool-config.ts';
 import { createPoolControl } from './pool-control.ts';
 import { parsePoolLine } from './pool-log.ts';
@@ -75,10 +77,15 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
     await rename(`${file}.new`, file);
   };
 
+  const lookAhead = createLookAhead({
+    fetch: ({ link, parents }, piece) => fetchBlob(link, parents, piece),
+    isCached: (digest, range) => hasPiece(current.cache.folder, digest, range),
+  });
   const control = createPoolControl({
     gate: deps.gate,
     links: () => links,
     grants: () => grants,
+    lookAhead,
     onRecord: deps.onRecord,
     tagQuestions: createTagQuestions(),
     keptTag: (repository, tag, accept) => readKeptTag(current.cache.folder, { repository, tag, accept }),
@@ -126,6 +133,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
   let tail: LogTail | undefined;
   const abandon = async (): Promise<void> => {
     closing = true;
+    lookAhead.close();
     await child?.stop(0);
     await tail?.close();
     await closeServer(control);
@@ -193,6 +201,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
       });
     }
     current = next;
+    lookAhead.letGo();
     grants = createShardGrants(next);
     cache = createNginxCache({ folder: next.cache.folder, slice: next.cache.slice });
     former.add(formerLinks);
@@ -224,6 +233,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
         closing = true;
         await turn;
         await child?.stop(drainMs);
+        lookAhead.close();
         await tail?.close();
         await closeServer(control);
         links.close();

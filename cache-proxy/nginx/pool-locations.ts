@@ -154,6 +154,7 @@ const named: readonly Directive[] = [
   ['proxy_set_header', 'X-Pool-Digest $pool_digest'],
   ['proxy_set_header', 'X-Pool-Ref $pool_ref'],
   ['proxy_set_header', 'X-Pool-Kind $pool_kind'],
+  ['proxy_set_header', 'X-Pool-Range $http_range'],
   ['proxy_set_header', 'X-Pool-Prewarm $pool_prewarm'],
   ['proxy_set_header', 'X-Pool-Client $remote_addr'],
 ];
