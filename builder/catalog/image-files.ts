@@ -12,6 +12,12 @@ export interface ImageFiles {
   resolve(path: string): 'file' | 'directory' | undefined;
 }
 
+interface Tree {
+  readonly nodes: Map<string, Node>;
+  /** Every path that had something below it at some time. */
+  readonly parents: Set<string>;
+}
+
 type Node = { readonly type: 'file' | 'directory' } | { readonly type: 'symlink'; readonly target: string };
 
 /** As many as Linux follows. */
@@ -23,31 +29,33 @@ export async function readImageFiles(
   image: LevelImage,
   layers: BaseImage['layers'],
 ): Promise<ImageFiles> {
-  const nodes = new Map<string, Node>();
+  const tree: Tree = { nodes: new Map(), parents: new Set() };
   for (const { digest, mediaType } of layers) {
     const { body } = await readingBase(image, () => registry.getBlob(image.repository, digest));
     const decompress = mediaType.endsWith('zstd') ? createZstdDecompress() : createGunzip();
     await pipeline(body, decompress, async (source: AsyncIterable<Buffer>) => {
-      await addLayer(nodes, source);
+      await addLayer(tree, source);
     });
   }
-  return { resolve: (path) => resolvePath(nodes, path) };
+  return { resolve: (path) => resolvePath(tree.nodes, path) };
 }
 
-async function addLayer(nodes: Map<string, Node>, source: AsyncIterable<Buffer>): Promise<void> {
+async function addLayer(tree: Tree, source: AsyncIterable<Buffer>): Promise<void> {
+  const { nodes, parents } = tree;
   const own = new Set<string>();
   for await (const { entry } of readTar(source, { readToEnd: true })) {
     const path = entry.path.replace(/^(?:\.?\/)+|\/+$/g, '');
     const slash = path.lastIndexOf('/') + 1;
     const name = path.slice(slash);
-    if (name === '.wh..wh..opq') removeBelow(nodes, path.slice(0, slash), own);
+    if (name === '.wh..wh..opq') removeBelow(tree, path.slice(0, slash), own);
     else if (name.startsWith('.wh.')) {
       const gone = path.slice(0, slash) + name.slice(4);
       nodes.delete(gone);
-      removeBelow(nodes, `${gone}/`, own);
+      removeBelow(tree, `${gone}/`, own);
     } else {
       own.add(path);
-      if (entry.type !== 'directory') removeBelow(nodes, `${path}/`, own);
+      if (entry.type !== 'directory') removeBelow(tree, `${path}/`, own);
+      for (let at = parentOf(path); at !== '' && !parents.has(at); at = parentOf(at)) parents.add(at);
       nodes.set(path, toNode(entry));
     }
   }
@@ -58,7 +66,13 @@ function toNode(entry: { readonly type: string; readonly target: string }): Node
   return { type: entry.type === 'directory' ? 'directory' : 'file' };
 }
 
-function removeBelow(nodes: Map<string, Node>, prefix: string, own: ReadonlySet<string>): void {
+function parentOf(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')));
+}
+
+function removeBelow({ nodes, parents }: Tree, prefix: string, own: ReadonlySet<string>): void {
+  // Nearly every entry is a new file: to look for what is below each would take the square of their number.
+  if (prefix !== '' && !parents.has(prefix.slice(0, -1))) return;
   for (const path of nodes.keys()) if (path.startsWith(prefix) && !own.has(path)) nodes.delete(path);
 }
 

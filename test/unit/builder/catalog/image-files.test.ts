@@ -75,3 +75,26 @@ it('the files of an image are found through its links and hidden by its whiteout
     undefined,
   ]);
 });
+
+it('a file takes the place of a folder of a lower layer, and of all that was in it, also where no layer names the folder', async () => {
+  const image = await createImage([[file('opt/a/b/old'), file('opt/ab/kept')], [file('opt/a')]], {});
+  const registry = createStoredRegistry({ store: createMemoryStore() });
+  for (const layer of image.layers) await registry.putBlob('team/x', digestOf(layer), layer);
+  const layers = image.layers.map((layer) => ({
+    mediaType: mediaTypes.ociLayerGzip,
+    digest: digestOf(layer),
+    size: layer.length,
+  }));
+
+  const files = await readImageFiles(
+    registry,
+    { name: 'x', repository: 'team/x', digest: image.digest },
+    layers,
+  );
+
+  expect(['/opt/a', '/opt/a/b/old', '/opt/ab/kept'].map((path) => files.resolve(path))).toEqual([
+    'file',
+    undefined,
+    'file',
+  ]);
+});
