@@ -54,7 +54,8 @@ const quickMs = 100;
 const maxUsualMs = 300;
 /** How fast the usual follows answers that take longer; shorter ones it follows at once. */
 const usualShare = 0.02;
-const hurryMs = 25;
+/** Who asks by password and tag may wait twice: once for each. */
+const hurryMs = 20;
 /** Much that is slow by itself, such as checking passwords, must not become as many probes. */
 const suspectEveryMs = 1_000;
 

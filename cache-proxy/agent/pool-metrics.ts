@@ -163,6 +163,8 @@ export function createPoolMetrics(metrics: Metrics, read: () => Promise<PoolRead
       brickyard_pool_evicted_bytes_total:
         'What was removed to stay within the limits or because nobody asked for it; counted from what came and what is there.',
       brickyard_pool_origin_up: '1 while the origin answers, 0 while the pool goes on without it.',
+      brickyard_pool_origin_slow:
+        '1 while the line to the origin crawls and nobody waits for it who need not.',
     },
     async () => {
       const { usage, maxSize, health } = await read();
@@ -176,7 +178,8 @@ export function createPoolMetrics(metrics: Metrics, read: () => Promise<PoolRead
         brickyard_pool_cache_entries: usage.entries,
         brickyard_pool_cache_limit_bytes: maxSize,
         brickyard_pool_evicted_bytes_total: evictions.at(usage.bytes),
-        brickyard_pool_origin_up: health.state === 'up' ? 1 : 0,
+        brickyard_pool_origin_up: health.state === 'away' ? 0 : 1,
+        brickyard_pool_origin_slow: health.state === 'slow' ? 1 : 0,
       };
     },
   );

@@ -238,7 +238,7 @@ async function start(
 
 /** The engine has had an answer since the origin was taken for away: nobody needs to wait for the next look at it. */
 function provesOrigin({ side, ns, status, time }: PullRecord, { state, since = 0 }: HealthSnapshot): boolean {
-  if (state === 'up' || side !== 'origin' || ns !== undefined || time <= since) return false;
+  if (state !== 'away' || side !== 'origin' || ns !== undefined || time <= since) return false;
   return status >= 200 && status < 500 && status !== 429;
 }
 

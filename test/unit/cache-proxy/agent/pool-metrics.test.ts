@@ -122,4 +122,12 @@ describe('what a pool counts', () => {
 
     expect(await metrics.render()).toContain('brickyard_pool_origin_up 0');
   });
+
+  it('says that the line to the origin crawls, which is no absence', async () => {
+    const { metrics } = counted({ health: { state: 'slow', reason: '400 ms' } });
+
+    const text = await metrics.render();
+    expect(text).toContain('brickyard_pool_origin_up 1');
+    expect(text).toContain('brickyard_pool_origin_slow 1');
+  });
 });
