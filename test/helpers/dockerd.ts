@@ -15,10 +15,14 @@ export interface TestDockerd {
   stop(): Promise<void>;
 }
 
-/** Errors: when the machine has no dockerd, or it does not come up (needs root); says `npm run setup`. */
-export async function startDockerd(): Promise<TestDockerd> {
+/**
+ * `storage`: where its images and containers lie; default: in a temporary folder. Errors: when the machine has no dockerd, or it does not come up (needs
+ * root); says `npm run setup`.
+ */
+export async function startDockerd(options: { readonly storage?: string } = {}): Promise<TestDockerd> {
   await requirePrograms(['dockerd', 'docker', 'ip', 'setpriv']);
   const directory = await createTempDirectory('docker');
+  const dataRoot = join(options.storage ?? directory.path, 'data');
   const bridge = await createBridge();
   const socketPath = join(directory.path, 'docker.sock');
   const configFile = join(directory.path, 'daemon.json');
@@ -26,7 +30,7 @@ export async function startDockerd(): Promise<TestDockerd> {
   const undo = async (): Promise<void> => {
     await run('ip', ['link', 'delete', bridge.name]);
     // Where mounts are not shared, dockerd mounts its own folder over itself and may leave that behind.
-    await run('umount', ['--recursive', join(directory.path, 'data')]);
+    await run('umount', ['--recursive', dataRoot]);
     await directory.remove();
   };
   // PDEATHSIG: should the test process be killed, its engine goes too.
@@ -34,7 +38,7 @@ export async function startDockerd(): Promise<TestDockerd> {
     '--pdeathsig=TERM',
     'dockerd',
     `--host=unix://${socketPath}`,
-    `--data-root=${join(directory.path, 'data')}`,
+    `--data-root=${dataRoot}`,
     `--exec-root=${join(directory.path, 'exec')}`,
     `--pidfile=${join(directory.path, 'docker.pid')}`,
     `--bridge=${bridge.name}`,
