@@ -10,6 +10,7 @@ import { fetchManifest, type ManifestAnswer } from '../fetch/fetch-manifest.ts';
 import { OriginAway, type OriginLink } from '../fetch/origin-link.ts';
 import { passedHeaders, passRequest } from '../fetch/pass-request.ts';
 import type { PoolLinks } from '../fetch/pool-links.ts';
+import type { SharedAsks } from '../fetch/shared-asks.ts';
 import type { EngineLog } from '../pool-engine.ts';
 import type { PullRecord } from '../pull-record.ts';
 import type { LookAhead } from './look-ahead.ts';
@@ -28,6 +29,8 @@ export interface PoolControlDeps {
   /** What the cache has of a tag that another client could take. `repository`: with `ns/` before it, as everywhere in the cache. */
   readonly keptTag: (repository: string, tag: string, accept: string) => Promise<ManifestAnswer | undefined>;
   readonly tagQuestions: TagQuestions;
+  /** Manifests by digest that are under way. */
+  readonly manifestAsks: SharedAsks<OriginLink, ManifestAnswer>;
   /** The registry says that it does not have this tag. */
   readonly onMissingTag: (repository: string, tag: string) => void;
   readonly log: EngineLog;
@@ -213,7 +216,9 @@ async function sendManifest(
     tag === undefined || ifNoneMatch !== undefined ? undefined : deps.keptTag(key, tag, accept);
   let answer: ManifestAnswer;
   try {
-    answer = await askTag(deps, link, { key: `${key}|${tag}|${accept}`, tag, ifNoneMatch }, fetch, readKept);
+    answer = await (digest === undefined
+      ? askTag(deps, link, { key: `${key}|${tag}|${accept}`, ifNoneMatch }, fetch, readKept)
+      : deps.manifestAsks.ask(link, `${key}|${digest}|${ifNoneMatch}`, fetch));
   } catch (error) {
     const kept = await readKept();
     if (kept === undefined) throw error;
@@ -246,11 +251,10 @@ async function sendManifest(
 async function askTag(
   { tagQuestions }: PoolControlDeps,
   { hurry }: OriginLink,
-  { key, tag, ifNoneMatch }: { key: string; tag: string | undefined; ifNoneMatch: string | undefined },
+  { key, ifNoneMatch }: { readonly key: string; readonly ifNoneMatch: string | undefined },
   fetch: () => Promise<ManifestAnswer>,
   readKept: () => Promise<ManifestAnswer | undefined>,
 ): Promise<ManifestAnswer> {
-  if (tag === undefined) return fetch();
   const hasOne = hurry !== undefined && (ifNoneMatch !== undefined || (await readKept()) !== undefined);
   if (hasOne) return tagQuestions.ask({ key, ifNoneMatch, hurry }, fetch);
   tagQuestions.forget(key);

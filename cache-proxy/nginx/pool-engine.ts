@@ -10,6 +10,7 @@ import { UserError } from '../../core/user-error.ts';
 import { type LogTail, startLogTail } from '../agent/log-tail.ts';
 import { fetchBlob } from '../fetch/fetch-blob.ts';
 import { createPoolLinks, type PoolLinks } from '../fetch/pool-links.ts';
+import { createSharedAsks } from '../fetch/shared-asks.ts';
 import type { PoolCache, PoolEngine, PoolEngineDeps } from '../pool-engine.ts';
 import type { Pool } from '../pools/pool.ts';
 import { acceptingWorkers } from './accepting-workers.ts';
@@ -88,6 +89,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
     lookAhead,
     onRecord: deps.onRecord,
     tagQuestions: createTagQuestions(),
+    manifestAsks: createSharedAsks(),
     keptTag: (repository, tag, accept) => readKeptTag(current.cache.folder, { repository, tag, accept }),
     onMissingTag: (repository, tag) => {
       if (current.onOriginMissing === 'keep') return;

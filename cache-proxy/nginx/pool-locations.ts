@@ -70,10 +70,8 @@ export function poolLocations(pool: Pool): Directive[] {
       ...fetched('manifest', '""'),
       ['proxy_cache', 'pool_manifests'],
       ['proxy_cache_key', '"m|$pool_prefix$pool_repo|$pool_digest"'],
+      // No lock: who waits for one looks for its end every half second, and the agent asks once for all anyway.
       ['proxy_cache_valid', `200 ${always}`],
-      ['proxy_cache_lock', 'on'],
-      ['proxy_cache_lock_timeout', '1m'],
-      ['proxy_cache_lock_age', '1m'],
       ...told,
     ]),
     at(`/v2/${repository}/manifests/${tag}`, [
@@ -84,8 +82,6 @@ export function poolLocations(pool: Pool): Directive[] {
       ['proxy_cache_key', '"t|$pool_prefix$pool_repo|$pool_ref|$pool_accept"'],
       // The agent says of each answer that it is old at once, so that the registry is asked for every pull.
       ['proxy_cache_revalidate', 'on'],
-      ['proxy_cache_lock', 'on'],
-      ['proxy_cache_lock_timeout', '5s'],
       [
         'proxy_cache_use_stale',
         `error timeout invalid_header http_500 http_502 http_503 http_504 http_429${pool.onOriginMissing === 'keep' ? ' http_404' : ''}`,

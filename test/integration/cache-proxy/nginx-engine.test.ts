@@ -6,12 +6,32 @@ import { internalSocket } from '../../../cache-proxy/nginx/pool-config.ts';
 import { startNginxEngine } from '../../../cache-proxy/nginx/pool-engine.ts';
 import { runFolder } from '../../../cache-proxy/nginx/run-folder.ts';
 import { waitFor } from '../../helpers/process.ts';
-import { type EngineUnderTest, openTestPool } from '../../suites/pool-engine/fixture.ts';
+import { type EngineUnderTest, held, openTestPool, pushImage } from '../../suites/pool-engine/fixture.ts';
 import { poolEngineSuite } from '../../suites/pool-engine.ts';
 
 const nginx: EngineUnderTest = { kind: 'nginx', start: startNginxEngine, verifies: false };
 
 poolEngineSuite('nginx', nginx);
+
+describe('nginx with nodes that pull a tag at once', () => {
+  it('has the registry asked for each of them, and none waits for another', async () => {
+    await using test = await openTestPool(nginx);
+    const image = await pushImage(test.origin.registry);
+    const rest = held();
+    test.origin.rule = () => ({ after: rest.until });
+
+    const pulls = Array.from({ length: 10 }, () => test.get(image.byTag));
+    try {
+      await waitFor(() => test.origin.seen.filter(({ path }) => path === image.byTag).length === 10, {
+        what: 'ten questions',
+      });
+    } finally {
+      rest.release();
+    }
+
+    for (const { body } of await Promise.all(pulls)) expect(body).toEqual(image.manifest);
+  });
+});
 
 describe('nginx with another configuration', () => {
   it('is said to have it when no former worker takes connections any more', async () => {

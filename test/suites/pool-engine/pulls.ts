@@ -33,6 +33,21 @@ export function pullSuite(under: EngineUnderTest): void {
       expect(test.origin.bodyBytes(image.layerDigest)).toBeLessThanOrEqual(image.layer.length * 1.01);
     });
 
+    it('the origin does not send a manifest to each client that asks for it at the same time', async () => {
+      const image = await pushImage(test.origin.registry);
+      const rest = held();
+      test.origin.rule = () => ({ after: rest.until });
+      const allowed = test.agent.asked.length + 20;
+      const asked = Array.from({ length: 20 }, () => test.get(image.byDigest));
+      await waitFor(() => test.agent.asked.length >= allowed, { what: 'twenty who may have it' });
+      rest.release();
+
+      for (const answer of await Promise.all(asked)) expectBytes(answer.body, image.manifest);
+      // Once, and again for who came as the answer did.
+      const sent = test.origin.seen.filter(({ path }) => path.includes(image.manifestDigest));
+      expect(sent.length).toBeLessThan(10);
+    });
+
     it('what was pulled once is not asked for again, and keeps its headers', async () => {
       const image = await pushImage(test.origin.registry);
       const paths = [image.blob, image.byDigest];
