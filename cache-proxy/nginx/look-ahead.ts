@@ -18,6 +18,8 @@ export interface LookAheadDeps {
   readonly slowMs?: number;
   /** Milliseconds before a piece's end, as its speed lets expect it, that the next one is asked for. Default 100: origins take as long when they are busy. */
   readonly aheadMs?: number;
+  /** And that its bytes are taken from the line: before, there is only as much of it as its connection holds. Default 25. */
+  readonly drawMs?: number;
 }
 
 export interface PieceWish {
@@ -75,13 +77,13 @@ interface Run {
 interface Tail extends Span {
   /** Little of it is still to come. */
   near: boolean;
-  /** Nothing of it is. */
-  ended: boolean;
+  /** So little that the next one may have its share of the link. */
+  ending: boolean;
   next?: HeldPiece;
 }
 
 export function createLookAhead(deps: LookAheadDeps): LookAhead {
-  const { keepMs = 5_000, slowMs = 1_000, aheadMs = 100 } = deps;
+  const { keepMs = 5_000, slowMs = 1_000, aheadMs = 100, drawMs = 25 } = deps;
   const runs = new Set<Run>();
   const held = new Map<string, { readonly run: Run; readonly piece: HeldPiece }>();
   const underWay = new Set<string>();
@@ -118,7 +120,7 @@ export function createLookAhead(deps: LookAheadDeps): LookAhead {
       .then((cached) => {
         run.asking = false;
         if (cached) run.last = tail.last;
-        else if (mayAsk()) askAhead(run, piece, { ...next, near: false, ended: false });
+        else if (mayAsk()) askAhead(run, piece, { ...next, near: false, ending: false });
       });
   };
 
@@ -137,7 +139,7 @@ export function createLookAhead(deps: LookAheadDeps): LookAhead {
     held.set(key, { run, piece: kept });
     run.kept.add(kept);
     run.tail.next = kept;
-    if (run.tail.ended) kept.draw();
+    if (run.tail.ending) kept.draw();
     run.tail = tail;
   };
 
@@ -157,15 +159,18 @@ export function createLookAhead(deps: LookAheadDeps): LookAhead {
           before = bytes;
         }
         const rest = length - bytes;
-        tail.near ||= rest * (performance.now() - started) < aheadMs * (bytes - before);
+        const elapsed = performance.now() - started;
+        const isWithin = (ms: number): boolean => rest * elapsed < ms * (bytes - before);
+        // What waited in the connection comes at once, and says nothing of the link's speed.
+        tail.near ||= rest <= length / 2 && isWithin(aheadMs);
+        if (rest <= length / 8 && isWithin(drawMs)) beginNext(tail);
         // Having all of it nginx asks by itself.
         if (run.tail === tail && rest > 0) advance(run);
         done(null, chunk);
       },
       flush(done) {
         tail.near = true;
-        tail.ended = true;
-        tail.next?.draw();
+        beginNext(tail);
         // It lies here: nginx is behind.
         if (run.kept.size > 0) advance(run);
         done();
@@ -179,7 +184,7 @@ export function createLookAhead(deps: LookAheadDeps): LookAhead {
       piece: wish.piece,
       total: part.total,
       kept: new Set(),
-      tail: { ...part, near: false, ended: false },
+      tail: { ...part, near: false, ending: false },
       last: lastWanted(wish.wanted, part.total),
       passing: 0,
       record: wish.record,
@@ -253,6 +258,11 @@ export function createLookAhead(deps: LookAheadDeps): LookAhead {
       endAll();
     },
   };
+}
+
+function beginNext(tail: Tail): void {
+  tail.ending = true;
+  tail.next?.draw();
 }
 
 function keyOf({ digest, range = '' }: BlobPiece): string {

@@ -48,6 +48,7 @@ beforeEach(() => {
     // Whatever the machine does meanwhile.
     slowMs: 1_000_000,
     aheadMs: 1_000_000_000,
+    drawMs: 0,
   });
 });
 afterEach(() => {
@@ -318,6 +319,7 @@ describe('looking ahead of nginx', () => {
       isCached: () => Promise.resolve(false),
       slowMs: 1_000_000,
       aheadMs: 1_000_000_000,
+      drawMs: 0,
     });
     const wish = (index: number): PieceWish => ({
       piece: { repository: 'team/app', digest, range: rangeOf(index) },
