@@ -64,7 +64,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   'can-i': async () => (await import('./commands/can-i.ts')).registerCanI,
 };
 
-/** With the one command that is asked for, or with all of them where help or a suggestion needs them. */
+/** With the one command that is asked for, with none for the version, or with all of them where help or a suggestion needs them. */
 async function createProgram(args: readonly string[], context: CliContext): Promise<Command> {
   const program = new Command('brickyard')
     .description('A private OCI registry, an image build farm and per-pool caching proxies.')
@@ -75,7 +75,8 @@ async function createProgram(args: readonly string[], context: CliContext): Prom
     .configureOutput({ writeOut: (text) => context.stdout(text), writeErr: (text) => context.stderr(text) });
   const [name = ''] = args;
   const only = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  const wanted = only === undefined ? Object.values(commands) : [only];
+  const all = ['--version', '-V'].includes(name) ? [] : Object.values(commands);
+  const wanted = only === undefined ? all : [only];
   for (const register of await Promise.all(wanted.map((load) => load()))) register(program, context);
   return program;
 }
