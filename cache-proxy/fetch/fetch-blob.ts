@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { pipeline, Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { Answer } from '../../oci/client/transport.ts';
-import { createGather } from './gather.ts';
+import { gather } from './gather.ts';
 import { OriginAway, type OriginLink } from './origin-link.ts';
 import type { ParentPools } from './parent-pools.ts';
 
@@ -85,9 +85,7 @@ async function* resumed(
   let answer = first;
   for (let attempt = 0; ; attempt += 1) {
     try {
-      // What breaks the line is the error of whoever reads.
-      const chunks = pipeline(answer.body, createGather(), () => {});
-      for await (const chunk of chunks as AsyncIterable<Buffer>) {
+      for await (const chunk of gather(answer.body)) {
         received += chunk.length;
         yield chunk;
       }
