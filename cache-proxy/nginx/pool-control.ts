@@ -13,6 +13,7 @@ import type { PoolLinks } from '../fetch/pool-links.ts';
 import type { SharedAsks } from '../fetch/shared-asks.ts';
 import type { EngineLog } from '../pool-engine.ts';
 import type { PullRecord } from '../pull-record.ts';
+import type { ArrivingBlobs } from './arriving-blobs.ts';
 import type { LookAhead } from './look-ahead.ts';
 import type { ShardGrants } from './shard-grant.ts';
 import type { TagQuestions } from './tag-questions.ts';
@@ -25,6 +26,7 @@ export interface PoolControlDeps {
   readonly grants: () => ShardGrants | undefined;
   /** Fetches pieces of blobs. */
   readonly lookAhead: Pick<LookAhead, 'fetch'>;
+  readonly arriving: ArrivingBlobs;
   readonly onRecord: (record: PullRecord) => void;
   /** What the cache has of a tag that another client could take. `repository`: with `ns/` before it, as everywhere in the cache. */
   readonly keptTag: (repository: string, tag: string, accept: string) => Promise<ManifestAnswer | undefined>;
@@ -70,7 +72,7 @@ async function route(
 
 /**
  * 204, or 403 with the status that the client gets: nginx takes every other answer for a failure. `X-Pool-Accept` comes along, as nginx sees only the
- * first of several Accept headers.
+ * first of several Accept headers. A blob that still comes from the registry has a location of its own, and the verdict `arriving` leads there.
  */
 async function answerAccess(
   deps: PoolControlDeps,
@@ -87,13 +89,19 @@ async function answerAccess(
         ? { outcome: 'allowed', prewarm: false }
         : await deps.gate.decide(access);
   switch (verdict.outcome) {
-    case 'allowed':
+    case 'allowed': {
+      const blob = header(request, 'x-pool-slices') === '1' ? header(request, 'x-pool-digest') : undefined;
+      if (blob !== undefined && !verdict.prewarm && (await deps.arriving.isArriving(blob))) {
+        response.writeHead(403, { 'x-pool-verdict': 'arriving' });
+        break;
+      }
       response.writeHead(204, {
         'x-pool-accept': acceptClass(request.headers.accept),
         ...(verdict.prewarm ? { 'x-pool-prewarm': '1' } : {}),
         ...(grants === undefined || access === undefined ? {} : { 'x-pool-grant': grants.give(access) }),
       });
       break;
+    }
     case 'unauthenticated':
       response.writeHead(403, { 'x-pool-verdict': '401', 'x-pool-challenge': verdict.challenge });
       break;

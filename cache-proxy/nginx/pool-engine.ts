@@ -14,6 +14,7 @@ import { createSharedAsks } from '../fetch/shared-asks.ts';
 import type { PoolCache, PoolEngine, PoolEngineDeps } from '../pool-engine.ts';
 import type { Pool } from '../pools/pool.ts';
 import { acceptingWorkers } from './accepting-workers.ts';
+import { createArrivingBlobs } from './arriving-blobs.ts';
 import { checkNginx } from './check-nginx.ts';
 import { readKeptTag } from './kept-tag.ts';
 import { createLookAhead } from './look-ahead.ts';
@@ -78,8 +79,14 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
     await rename(`${file}.new`, file);
   };
 
+  const arriving = createArrivingBlobs({
+    hasFirst: (digest) => hasPiece(current.cache.folder, digest, `bytes=0-${current.cache.slice - 1}`),
+  });
   const lookAhead = createLookAhead({
-    fetch: ({ link, parents }, piece) => fetchBlob(link, parents, piece),
+    fetch: ({ link, parents }, piece) => {
+      arriving.note(piece.digest);
+      return fetchBlob(link, parents, piece);
+    },
     isCached: (digest, range) => hasPiece(current.cache.folder, digest, range),
   });
   const control = createPoolControl({
@@ -87,6 +94,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
     links: () => links,
     grants: () => grants,
     lookAhead,
+    arriving,
     onRecord: deps.onRecord,
     tagQuestions: createTagQuestions(),
     manifestAsks: createSharedAsks(),

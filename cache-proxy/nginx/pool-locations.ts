@@ -51,19 +51,26 @@ export function poolLocations(pool: Pool): Directive[] {
     ]),
     at(`/v2/${repository}/blobs/(?<pool_digest>${digest})`, [
       ...blobWays,
-      ...allowed,
+      ...allowedBy('/_authz_slices'),
       ...fetched('blob', '$slice_range'),
-      ['slice', String(pool.cache.slice)],
-      ['max_ranges', '1'],
-      ['proxy_cache', 'pool_blobs'],
-      ['proxy_cache_key', '"b|$pool_digest|$slice_range"'],
-      ['proxy_cache_valid', `206 ${always}`],
-      // nginx' own 5 s would let everybody who waits longer fetch the same again.
-      ['proxy_cache_lock', 'on'],
-      ['proxy_cache_lock_timeout', '1h'],
-      ['proxy_cache_lock_age', '1h'],
+      ...inSlices(pool),
       ...told,
     ]),
+    // The agent has said who may have it. See `createArrivingBlobs`.
+    [
+      'location',
+      '= /_arriving',
+      [
+        ['internal', ''],
+        // The way here was an error page, and by the same one it would lead here again.
+        ...fetched('blob', '$slice_range', '@forbidden'),
+        ['recursive_error_pages', 'on'],
+        ...inSlices(pool),
+        ['sendfile', 'off'],
+        ['output_buffers', '4 128k'],
+        ...told,
+      ],
+    ],
     at(`/v2/${repository}/manifests/(?<pool_digest>${digest})`, [
       ...manifestWays,
       ...allowed,
@@ -131,14 +138,16 @@ const unlessMirrored: readonly Directive[] = [
 ];
 
 /** Asked for every request, also where the cache has the answer. */
-const allowed: readonly Directive[] = [
-  ['auth_request', '/_authz'],
+const allowedBy = (path: '/_authz' | '/_authz_slices'): readonly Directive[] => [
+  ['auth_request', path],
   ['auth_request_set', '$pool_verdict $upstream_http_x_pool_verdict'],
   ['auth_request_set', '$pool_challenge $upstream_http_x_pool_challenge'],
   ['auth_request_set', '$pool_retry $upstream_http_retry_after'],
   ['auth_request_set', '$pool_accept $upstream_http_x_pool_accept'],
   ['auth_request_set', '$pool_prewarm $upstream_http_x_pool_prewarm'],
 ];
+
+const allowed = allowedBy('/_authz');
 
 /** From nginx' reading of the path alone, never from what a client wrote in such headers. */
 const named: readonly Directive[] = [
@@ -155,9 +164,9 @@ const named: readonly Directive[] = [
   ['proxy_set_header', 'X-Pool-Client $remote_addr'],
 ];
 
-function fetched(what: 'blob' | 'manifest', range: string): Directive[] {
+function fetched(what: 'blob' | 'manifest', range: string, denied = '@denied'): Directive[] {
   return [
-    ['error_page', '403 = @denied'],
+    ['error_page', `403 = ${denied}`],
     ['error_page', '500 502 503 504 = @unavailable'],
     ['proxy_intercept_errors', 'on'],
     // With a variable nginx lets a location by pattern name another path.
@@ -171,6 +180,20 @@ function fetched(what: 'blob' | 'manifest', range: string): Directive[] {
     ['proxy_read_timeout', '65s'],
     ['proxy_buffers', '16 64k'],
     ['proxy_buffer_size', '64k'],
+  ];
+}
+
+function inSlices(pool: Pool): Directive[] {
+  return [
+    ['slice', String(pool.cache.slice)],
+    ['max_ranges', '1'],
+    ['proxy_cache', 'pool_blobs'],
+    ['proxy_cache_key', '"b|$pool_digest|$slice_range"'],
+    ['proxy_cache_valid', `206 ${always}`],
+    // nginx' own 5 s would let everybody who waits longer fetch the same again.
+    ['proxy_cache_lock', 'on'],
+    ['proxy_cache_lock_timeout', '1h'],
+    ['proxy_cache_lock_age', '1h'],
   ];
 }
 
@@ -249,6 +272,25 @@ function toShard(pool: Pool): Directive[] {
   ];
 }
 
+/** `slices`: `1` where a client gets a blob in slices, which may be one that arrives. */
+function asked(path: '/_authz' | '/_authz_slices', slices: '1' | '""'): Directive {
+  return [
+    'location',
+    `= ${path}`,
+    [
+      ['internal', ''],
+      ['proxy_pass', 'http://pool_control/authz'],
+      ['proxy_method', 'GET'],
+      ['proxy_pass_request_body', 'off'],
+      ...named,
+      ['proxy_set_header', `X-Pool-Slices ${slices}`],
+      ['proxy_set_header', 'Content-Length ""'],
+      ['proxy_connect_timeout', '2s'],
+      ['proxy_read_timeout', '15s'],
+    ],
+  ];
+}
+
 function answers(name: Directive): Directive[] {
   const say = (status: number, code: string, message: string): Directive => [
     'return',
@@ -259,27 +301,16 @@ function answers(name: Directive): Directive[] {
     ['add_header', 'Retry-After $pool_retry_after always'],
     say(503, 'UNAVAILABLE', 'the pool does not have this, and cannot reach the registry'),
   ];
-  const verdict = (status: number): Directive => [
+  const verdict = (status: number | 'arriving'): Directive => [
     'if',
     `($pool_verdict = ${status})`,
     [['rewrite', `^ /_${status} last`]],
   ];
   return [
-    [
-      'location',
-      '= /_authz',
-      [
-        ['internal', ''],
-        ['proxy_pass', 'http://pool_control/authz'],
-        ['proxy_method', 'GET'],
-        ['proxy_pass_request_body', 'off'],
-        ...named,
-        ['proxy_set_header', 'Content-Length ""'],
-        ['proxy_connect_timeout', '2s'],
-        ['proxy_read_timeout', '15s'],
-      ],
-    ],
-    ['location', '@denied', [verdict(401), verdict(404), verdict(503), denied, name]],
+    asked('/_authz', '""'),
+    asked('/_authz_slices', '1'),
+    ['location', '@denied', [verdict('arriving'), verdict(401), verdict(404), verdict(503), denied, name]],
+    ['location', '@forbidden', [denied, name]],
     [
       'location',
       '= /_401',

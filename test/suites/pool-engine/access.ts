@@ -30,6 +30,18 @@ export function accessSuite(under: EngineUnderTest): void {
 
     const kinds = ['blob', 'byDigest', 'byTag'] as const;
 
+    it.each([
+      [403, 'DENIED'],
+      [404, 'BLOB_UNKNOWN'],
+    ])('what the registry does not give the pool, %i, nobody gets', async (status, code) => {
+      const other = await pushImage(test.origin.registry);
+      test.origin.rule = () => ({ status });
+
+      const answer = await test.get(other.blob);
+
+      expect([answer.status, answer.body.toString()]).toEqual([status, expect.stringContaining(code)]);
+    });
+
     it.each(kinds)('the gate decides every request, also a hit: %s', async (kind) => {
       expect((await test.get(image[kind])).status).toBe(200);
 

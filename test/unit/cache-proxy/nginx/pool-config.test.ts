@@ -50,7 +50,13 @@ describe('the configuration of a pool’s nginx', () => {
       .filter((location) => location.includes('proxy_cache_key'));
 
     expect(caching.length).toBeGreaterThanOrEqual(4);
-    for (const location of caching) expect(location).toContain('auth_request /_authz;');
+    for (const location of caching) {
+      // Where the agent's verdict leads, it was asked.
+      const isAsked = /auth_request \/_authz(?:_slices)?;/.test(location);
+      expect(isAsked || /^= \/_arriving \{\n +internal;/.test(location)).toBe(true);
+    }
+    expect(render().match(/\/_arriving/g)).toHaveLength(2);
+    expect(render()).toContain('if ($pool_verdict = arriving) {\n        rewrite ^ /_arriving last;');
     expect(render()).toMatch(/proxy_cache_lock_timeout 1h;\n +proxy_cache_lock_age 1h;/);
   });
 
