@@ -25,6 +25,10 @@ const { values } = parseArgs({
 });
 const { quick } = values;
 const selected = new Set(values.only.split(','));
+const sides = values.sides?.split(',') ?? (quick ? ['nginx', 'embedded'] : sideNames);
+const unknown = sides.filter((name) => !sideNames.includes(name));
+if (unknown.length > 0)
+  throw new Error(`there is no side ${unknown.join(', ')}: use ${sideNames.join(', ')}`);
 const folder = resolve(import.meta.dirname, '../../.brickyard');
 await mkdir(folder, { recursive: true });
 const scratch = await mkdtemp(join(folder, 'bench-pool-'));
@@ -41,7 +45,6 @@ try {
     interrupted: interrupted.signal,
     say: (line: string) => console.error(line),
   };
-  const sides = values.sides?.split(',') ?? (quick ? ['nginx', 'embedded'] : sideNames);
   if (selected.has('herd')) {
     const report = await poolBench({
       ...common,
