@@ -4,6 +4,7 @@ import { access, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../../../core/user-error.ts';
 import { runProgram } from '../run-program.ts';
+import { lockFolder } from './lock-folder.ts';
 
 export interface DebianRequest {
   /** `bookworm`. */
@@ -53,6 +54,16 @@ export async function downloadDebianPackages(
   request: DebianRequest,
   options: AptOptions,
 ): Promise<DebianDownload> {
+  // apt would not wait for another one, and would read that one's configuration.
+  const release = await lockFolder(options.folder, options.signal);
+  try {
+    return await download(request, options);
+  } finally {
+    await release();
+  }
+}
+
+async function download(request: DebianRequest, options: AptOptions): Promise<DebianDownload> {
   const { signal } = options;
   const sources = await findSources(request, signal);
   const env = { APT_CONFIG: await writeConfiguration(request, sources, options), LC_ALL: 'C.UTF-8' };
