@@ -5,7 +5,7 @@ import { startDockerd, type TestDockerd } from '../helpers/dockerd.ts';
 import { writeFiles } from '../helpers/farm.ts';
 import { freePort } from '../helpers/free-port.ts';
 import { type NpmPackages, serveNpmPackages } from '../helpers/npm-packages.ts';
-import { run, runOk } from '../helpers/process.ts';
+import { run, runOk, waitFor } from '../helpers/process.ts';
 import { createTempDirectory, type TempDirectory } from '../helpers/temp.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -26,7 +26,20 @@ const script = (...args: string[]): Promise<string> =>
 async function login(host: string): Promise<void> {
   const password = await readFile(join(folder(), 'secrets/admin-password'), 'utf8');
   const options = ['login', '--username=admin', '--password-stdin', host];
-  await runOk('docker', options, { env, input: password });
+  // After a restart of everything the pool learns within seconds that the registry is there again.
+  let said = '';
+  await waitFor(
+    async () => {
+      const { code, stderr } = await run('docker', options, { env, input: password });
+      said = stderr;
+      return code === 0;
+    },
+    {
+      what: `a login to ${host}`,
+      timeoutMs: 60_000,
+      gaveUp: () => (said.includes('503') ? undefined : said),
+    },
+  );
 }
 
 beforeAll(async () => {
