@@ -175,14 +175,14 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
   const workersOf = async (nginx: NginxChild | undefined): Promise<ReadonlySet<number>> =>
     nginx === undefined ? new Set() : acceptingWorkers(nginx.pid, join(run, internalSocket));
   /** Whoever connects from now on gets the new configuration: until then a former worker may be the first to take a connection. */
-  const untilNoneAccept = async (former: ReadonlySet<number>): Promise<void> => {
+  const untilNoneAccept = async (workers: ReadonlySet<number>): Promise<void> => {
     const end = Date.now() + startMs;
     while (Date.now() < end) {
       const now = await workersOf(child);
-      if (![...former].some((pid) => now.has(pid))) return;
+      if (![...workers].some((pid) => now.has(pid))) return;
       await delay(20);
     }
-    log.warn({ workers: [...former] }, 'nginx keeps answering with a former configuration of the pool, too');
+    log.warn({ workers: [...workers] }, 'nginx keeps answering with a former configuration of the pool, too');
   };
 
   const swap = async (next: Pool): Promise<void> => {
@@ -195,11 +195,10 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
     const formerLinks = links;
     await write(config);
     links = nextLinks;
+    const formerWorkers = await workersOf(child);
     try {
-      const former = await workersOf(child);
       child?.signal('SIGHUP');
       await untilInForce(run, generation, () => undefined);
-      await untilNoneAccept(former);
     } catch (error) {
       links = formerLinks;
       nextLinks.close();
@@ -219,6 +218,7 @@ export async function startNginxEngine(pool: Pool, deps: PoolEngineDeps): Promis
       formerLinks.close();
       former.delete(formerLinks);
     }, formerLinksMs).unref();
+    await untilNoneAccept(formerWorkers);
   };
 
   let turn: Promise<unknown> = Promise.resolve();

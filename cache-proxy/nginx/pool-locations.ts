@@ -54,6 +54,7 @@ export function poolLocations(pool: Pool): Directive[] {
       ...allowedBy('/_authz_slices'),
       ...fetched('blob', '$slice_range'),
       ...inSlices(pool),
+      ...fetchedOnce,
       ...told,
     ]),
     // The agent has said who may have it. See `createArrivingBlobs`.
@@ -66,6 +67,7 @@ export function poolLocations(pool: Pool): Directive[] {
         ...fetched('blob', '$slice_range', '@forbidden'),
         ['recursive_error_pages', 'on'],
         ...inSlices(pool),
+        ...fetchedOnce,
         ['sendfile', 'off'],
         ['output_buffers', '4 128k'],
         ...told,
@@ -190,12 +192,15 @@ function inSlices(pool: Pool): Directive[] {
     ['proxy_cache', 'pool_blobs'],
     ['proxy_cache_key', '"b|$pool_digest|$slice_range"'],
     ['proxy_cache_valid', `206 ${always}`],
-    // nginx' own 5 s would let everybody who waits longer fetch the same again.
-    ['proxy_cache_lock', 'on'],
-    ['proxy_cache_lock_timeout', '1h'],
-    ['proxy_cache_lock_age', '1h'],
   ];
 }
+
+/** nginx' own 5 s would let everybody who waits longer fetch the same again. */
+const fetchedOnce: readonly Directive[] = [
+  ['proxy_cache_lock', 'on'],
+  ['proxy_cache_lock_timeout', '1h'],
+  ['proxy_cache_lock_age', '1h'],
+];
 
 const passed: readonly Directive[] = [
   ['error_page', '500 502 504 = @unavailable'],
@@ -234,11 +239,7 @@ function held(pool: Pool): Directive[] {
     ['proxy_pass', 'http://pool_internal'],
     ['proxy_set_header', 'Range $slice_range'],
     ['proxy_set_header', 'Authorization ""'],
-    ['slice', String(pool.cache.slice)],
-    ['max_ranges', '1'],
-    ['proxy_cache', 'pool_blobs'],
-    ['proxy_cache_key', '"b|$pool_digest|$slice_range"'],
-    ['proxy_cache_valid', `206 ${always}`],
+    ...inSlices(pool),
     ['add_header', 'X-Cache $upstream_cache_status always'],
   ];
 }
